@@ -1,0 +1,142 @@
+import Type, { type Static, type TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { Value } from 'typebox/value'
+import { Secret } from './secret.js'
+
+/** One thing that is wrong with an input, in the words of whoever wrote it. Never carries the value. */
+export interface Problem {
+  /** Where, as a path: `alert.labels.team`, `PORT`, `targets[2].url`. */
+  field: string
+  message: string
+  suggestion: string
+}
+
+const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const sizeUnits = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, KB: 1e3, MB: 1e6, GB: 1e9 }
+
+interface FieldOptions {
+  description?: string
+  default?: string
+  examples?: string[]
+}
+
+/** A field written as `500ms`, `10s`, `2m`, `1h` or `7d` and read as milliseconds. */
+export const Duration = (options: FieldOptions = {}) =>
+  Type.Unsafe<number>({ type: 'string', pattern: '^\\d+(\\.\\d+)?(ms|s|m|h|d)$', reads: 'duration', ...options })
+
+/** A field written as `10MiB` or `512KB` and read as bytes. */
+export const Size = (options: FieldOptions = {}) =>
+  Type.Unsafe<number>({ type: 'string', pattern: '^\\d+(B|KiB|MiB|GiB|KB|MB|GB)$', reads: 'size', ...options })
+
+/** A field whose value must never be shown: read as a `Secret`. */
+export const SecretText = (options: FieldOptions & { minLength?: number; maxLength?: number } = {}) =>
+  Type.Unsafe<Secret>({ type: 'string', minLength: 1, reads: 'secret', ...options })
+
+/** Milliseconds of a duration as people write it, or undefined if it is none. */
+export function durationMs(text: string): number | undefined {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
+  return unit === undefined ? undefined : Number(number) * durationUnits[unit as keyof typeof durationUnits]
+}
+
+function sizeBytes(text: string): number {
+  const [, number, unit] = /^(\d+)(\D+)$/.exec(text) ?? []
+  return Number(number) * sizeUnits[unit as keyof typeof sizeUnits]
+}
+
+export type Reading<T> = { ok: true; value: T } | { ok: false; problems: Problem[] }
+
+/**
+ * A reader for one schema: fills in defaults, reports every problem at once, and turns durations into milliseconds,
+ * sizes into bytes and secrets into `Secret`. The input is not changed. `root` goes before every field name.
+ */
+export function reader<S extends TSchema>(schema: S): (input: unknown, root?: string) => Reading<Static<S>> {
+  const check = Compile(schema)
+  return (input, root = '') => {
+    const filled = Value.Default(schema, structuredClone(input))
+    if (!check.Check(filled)) return { ok: false, problems: problemsOf(schema, check.Errors(filled), root) }
+    return { ok: true, value: convert(schema, filled) as Static<S> }
+  }
+}
+
+interface SchemaError {
+  keyword: string
+  instancePath: string
+  params: object
+  message: string
+}
+
+function problemsOf(schema: TSchema, errors: SchemaError[], root: string): Problem[] {
+  const problems = new Map<string, Problem>()
+  for (const error of errors) {
+    const params = error.params as Record<string, unknown>
+    if (error.keyword === 'additionalProperties') {
+      for (const name of params.additionalProperties as string[]) {
+        const field = join(root, `${error.instancePath}/${name}`)
+        problems.set(field, { field, message: 'is not a known field', suggestion: 'check the spelling, or remove it' })
+      }
+    } else if (error.keyword === 'required') {
+      for (const name of params.requiredProperties as string[]) {
+        const field = join(root, `${error.instancePath}/${name}`)
+        problems.set(field, { field, message: 'is required', suggestion: `add ${name}` })
+      }
+    } else if (error.keyword !== 'boolean') {
+      const field = join(root, error.instancePath)
+      if (!problems.has(field)) problems.set(field, { field, ...wording(at(schema, error.instancePath), error) })
+    }
+  }
+  return [...problems.values()]
+}
+
+function wording(schema: Record<string, unknown> | undefined, error: SchemaError): { message: string; suggestion: string } {
+  const params = error.params as Record<string, unknown>
+  if (schema?.reads === 'duration') return { message: 'is not a duration', suggestion: 'write it as 500ms, 10s, 2m or 1h' }
+  if (schema?.reads === 'size') return { message: 'is not a size', suggestion: 'write it as 512KiB or 10MiB' }
+  if (error.keyword === 'enum') {
+    return { message: 'is not one of the allowed values', suggestion: `use one of: ${(params.allowedValues as unknown[]).join(', ')}` }
+  }
+  const hint = typeof schema?.description === 'string' ? schema.description : 'see the API reference'
+  return { message: error.message, suggestion: hint }
+}
+
+/** `/targets/2/url` under `body` → `body.targets[2].url`. */
+function join(root: string, pointer: string): string {
+  let path = root
+  for (const raw of pointer.split('/').slice(1)) {
+    const step = raw.replaceAll('~1', '/').replaceAll('~0', '~')
+    path += /^\d+$/.test(step) ? `[${step}]` : path === '' ? step : `.${step}`
+  }
+  return path
+}
+
+type Node = Record<string, unknown> & { properties?: Record<string, Node>; items?: Node; additionalProperties?: Node | boolean }
+
+function at(schema: TSchema, pointer: string): Node | undefined {
+  let node: Node | undefined = schema as Node
+  for (const step of pointer.split('/').slice(1)) {
+    node = node?.properties?.[step] ?? node?.items ?? (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined)
+  }
+  return node
+}
+
+function convert(schema: Node | TSchema, value: unknown): unknown {
+  const node = schema as Node
+  if (typeof value === 'string') {
+    if (node.reads === 'duration') return durationMs(value)
+    if (node.reads === 'size') return sizeBytes(value)
+    return node.reads === 'secret' ? new Secret(value) : value
+  }
+  if (Array.isArray(value)) return value.map(item => (node.items ? convert(node.items, item) : item))
+  if (value === null || typeof value !== 'object') return value
+  const rest = typeof node.additionalProperties === 'object' ? node.additionalProperties : patternOf(node)
+  const entries = Object.entries(value).map(([key, item]) => {
+    const child = node.properties?.[key] ?? rest
+    return [key, child ? convert(child, item) : item]
+  })
+  return Object.fromEntries(entries)
+}
+
+/** The one value schema of a record such as `headers`. */
+function patternOf(node: Node): Node | undefined {
+  const patterns = node.patternProperties as Record<string, Node> | undefined
+  return patterns ? Object.values(patterns)[0] : undefined
+}

@@ -1,0 +1,113 @@
+import type { TSchema } from 'typebox'
+import type { Alert, Notification } from '../alert.js'
+import type { Problem } from '../schema.js'
+import type { TargetSettings } from './settings.js'
+
+/** What one request carries, and the unit of which outcome, ledger record and queue entry are kept. */
+export interface Part {
+  /** Tells the parts of one delivery apart: `''`, an alert's fingerprint, or a peer. Stable for the same input. */
+  readonly key: string
+  readonly alerts: readonly Alert[]
+}
+
+/** Everything a kind may look at to write the requests of one part. The same message always gives the same bytes. */
+export interface Message {
+  readonly notification: Notification
+  /** The part's alerts: those that passed the target's filter. Never empty. */
+  readonly alerts: readonly Alert[]
+  readonly part: string
+  readonly publishId: string
+  /** Stable over retries and crashes, different for every different content: the outbound `Idempotency-Key`. */
+  readonly deliveryKey: string
+  /** Milliseconds since the epoch. The only clock that a kind may read. */
+  readonly now: number
+  /** How long the alert waited before this attempt, in milliseconds; 0 for a live one. Readers of a late message are told. */
+  readonly lateByMs: number
+  /** What the vendor told at earlier deliveries of this part's lane (an incident id, a thread). */
+  readonly memory: Memory
+  /** An earlier attempt may have arrived although its answer did not. */
+  readonly mayHave: boolean
+  /** The alert fired and resolved before the target ever heard of it: one message tells both. */
+  readonly firedAndResolved: boolean
+  /** Reports that a field was cut to fit a vendor limit, for the metric. */
+  truncated(field: string): void
+}
+
+export type Memory = Readonly<Record<string, string>>
+
+/** One HTTP request, complete but for the headers that every kind sends. */
+export interface WireRequest {
+  readonly method: 'POST' | 'PUT' | 'GET' | 'PATCH'
+  /** Scheme, host and port. */
+  readonly origin: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string | Buffer
+}
+
+/** What came back: at most 2 KiB of the body, header names in lower case. */
+export interface WireAnswer {
+  readonly statusCode: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: string
+}
+
+/** What a failure means for the retry: see `failures.ts`. */
+export type ErrorType = 'transient' | 'rate_limited' | 'configuration' | 'permanent' | 'unknown'
+
+export const errorReasons = [
+  'timeout', 'dns', 'connection', 'tls', 'rate_limited', 'server_error', 'auth', 'not_found', 'client_error', 'rejected',
+  'blocked_address', 'payload_too_large', 'target_not_found', 'queue_full', 'cancelled', 'internal'
+] as const
+/** Why, from a closed set that is also the metric label. */
+export type ErrorReason = (typeof errorReasons)[number]
+
+export interface Failure {
+  readonly kind: 'failed'
+  readonly type: ErrorType
+  readonly reason: ErrorReason
+  /** For people; carries no secret, no URL and nothing that the target said but its documented code. */
+  readonly message: string
+  readonly statusCode?: number
+  /** The target's own `Retry-After`, in milliseconds, clamped to [0, 1 h]. */
+  readonly retryAfterMs?: number
+  /** The target may have got it nonetheless (timeout, reset). */
+  readonly mayHave: boolean
+}
+
+export type Verdict =
+  | { readonly kind: 'delivered'; readonly memory?: Memory }
+  /** Go on with these requests instead of those that were left. */
+  | { readonly kind: 'instead'; readonly requests: readonly WireRequest[]; readonly memory?: Memory }
+  | Failure
+
+/** A target's kind, opened with the settings of one target: what is worth computing once is computed by then. */
+export interface OpenTarget {
+  /** Default: one part with all alerts. */
+  parts?(alerts: readonly Alert[], notification: Notification): Part[]
+  /** The requests of one part, in order. They are sent one after the other; the first failure ends the attempt. */
+  requests(message: Message): WireRequest[]
+  /** Reads an answer where the status alone does not tell. Default: `judgeByStatus`. */
+  answer?(answer: WireAnswer, message: Message, request: WireRequest): Verdict
+}
+
+/** A kind of target: one file, one line in the registry. */
+export interface TargetKind<S extends TargetSettings = TargetSettings> {
+  readonly type: string
+  /** The vendor's name as people write it, for error texts and documents. */
+  readonly title: string
+  readonly schema: TSchema
+  readonly defaults: {
+    readonly rateLimit?: { readonly requests: number; readonly perMs: number; readonly burst: number }
+    readonly maxConcurrent: number
+  }
+  /** Lanes and waiting slots are kept per alert (incident tools) or per receiver and group (chat, webhooks). */
+  lane(settings: S): 'alert' | 'group'
+  /** `chat`: a resolve of something the target never saw is worth one message. `incident`: it is not. */
+  readonly audience: 'chat' | 'incident'
+  /** `any`: the delivery succeeds once one part did (an HA pair). Default `all`. */
+  readonly succeedsWith?: 'all' | 'any'
+  /** Rules that a schema cannot say, such as fields that need each other. Default: none. */
+  check?(settings: S, root: string): Problem[]
+  open(settings: S): OpenTarget
+}

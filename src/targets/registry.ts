@@ -1,0 +1,5 @@
+import type { TargetKind } from './contract.js'
+import { webhook } from './webhook.js'
+
+/** Every kind of target, by the word that its settings use. A new kind is one file and one line here. */
+export const kinds: Readonly<Record<string, TargetKind>> = { webhook }

@@ -1,0 +1,89 @@
+import Type, { type Static, type TProperties } from 'typebox'
+import { Duration, SecretText } from '../schema.js'
+
+const Texts = (description: string) => Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description }))
+
+export const Filter = Type.Object(
+  {
+    severities: Texts('Passes these severities: the classification’s, else the label’s.'),
+    namespaces: Texts('Passes these `namespace` labels, and alerts without one.'),
+    match_labels: Type.Optional(Type.Record(Type.String(), Type.String(), { description: 'Labels that must be equal.' })),
+    matchers: Texts('Alertmanager matchers, all of which must hold: `severity=~"critical|warning"`.'),
+    alert_name_pattern: Type.Optional(Type.String({ minLength: 1, description: 'RE2 pattern searched in the alert’s name.' })),
+    exclude_noise: Type.Optional(Type.Boolean({ description: 'Leaves out what is classified as noise.' })),
+    min_confidence: Type.Optional(
+      Type.Number({ minimum: 0, maximum: 1, description: 'Least confidence of a classified alert: a number from 0 to 1.' })
+    )
+  },
+  { additionalProperties: false }
+)
+export type Filter = Static<typeof Filter>
+
+export const Auth = Type.Union([
+  Type.Object({ type: Type.Literal('bearer'), token: SecretText() }, { additionalProperties: false }),
+  Type.Object({ type: Type.Literal('basic'), username: Type.String(), password: SecretText() }, { additionalProperties: false }),
+  Type.Object({ type: Type.Literal('api_key'), header: Type.String({ minLength: 1 }), value: SecretText() }, { additionalProperties: false }),
+  Type.Object(
+    { type: Type.Literal('hmac'), secret: SecretText(), previous_secret: Type.Optional(SecretText()) },
+    { additionalProperties: false }
+  )
+])
+export type Auth = Static<typeof Auth>
+
+const statusCode = Type.Integer({ minimum: 100, maximum: 599 })
+
+/** What every target may say of itself, whatever its type. A kind adds its `type`, its `url` and its own fields. */
+export const commonSettings = {
+  name: Type.String({ pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$', description: 'a DNS-1123 label: lower case letters, digits and -' }),
+  enabled: Type.Boolean({ default: true }),
+  send_resolved: Type.Boolean({ default: true, description: 'Whether resolved alerts are sent as well.' }),
+  headers: Type.Optional(
+    Type.Record(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]{1,256}$' }), SecretText({ maxLength: 4096 }), {
+      maxProperties: 100,
+      additionalProperties: false,
+      description: 'Extra request headers; at most 100, of at most 4096 bytes each.'
+    })
+  ),
+  auth: Type.Optional(Auth),
+  filter: Type.Optional(Filter),
+  timeout: Type.Optional(Duration({ description: 'Longest attempt. Default: ATTEMPT_TIMEOUT.' })),
+  max_concurrent: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Most attempts at once.' })),
+  rate_limit: Type.Optional(
+    Type.Object(
+      { requests: Type.Number({ exclusiveMinimum: 0 }), per: Duration(), burst: Type.Integer({ minimum: 1 }) },
+      { additionalProperties: false, description: 'Token bucket of requests to the target.' }
+    )
+  ),
+  tls: Type.Optional(
+    Type.Object(
+      {
+        ca: Type.Optional(Type.String({ description: 'PEM.' })),
+        cert: Type.Optional(Type.String({ description: 'PEM.' })),
+        key: Type.Optional(SecretText({ description: 'PEM.' })),
+        server_name: Type.Optional(Type.String({ minLength: 1 })),
+        insecure_skip_verify: Type.Optional(Type.Boolean())
+      },
+      { additionalProperties: false }
+    )
+  ),
+  health: Type.Optional(
+    Type.Object(
+      {
+        method: Type.Enum(['GET', 'HEAD', 'POST'], { default: 'GET' }),
+        path: Type.String({ pattern: '^/', description: 'a path that starts with /' }),
+        expect: Type.Optional(Type.Array(statusCode, { minItems: 1, description: 'Default: any answer below 500.' }))
+      },
+      { additionalProperties: false, description: 'HTTP health check. Default: connect only.' }
+    )
+  )
+} satisfies TProperties
+
+const Common = Type.Object(commonSettings)
+
+/** One target's settings as every part of the service but its own kind sees them. */
+export type TargetSettings = Static<typeof Common> & { type: string }
+
+/** The schema of one kind: the common settings, its type and its own fields; anything else is refused. */
+export function settingsOf<const T extends string, P extends TProperties>(type: T, own: P) {
+  return Type.Object({ type: Type.Literal(type), ...commonSettings, ...own }, { additionalProperties: false })
+}
