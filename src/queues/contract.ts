@@ -1,0 +1,93 @@
+/** A record: named fields that change one by one. Values are plain data. */
+export type Fields = Record<string, unknown>
+
+/** One change of one record. Changes of one `write` are applied in order, all or none. */
+export interface Change {
+  readonly id: string
+  /** Fields to set; with `replace` they are all that the record has afterwards. */
+  readonly set?: Fields
+  readonly replace?: boolean
+  /** Removes the record and its place in every index. */
+  readonly drop?: boolean
+  /** When the record may be forgotten, in milliseconds since the epoch. Absent: it stays as it was; new ones never end. */
+  readonly expiresAt?: number
+  /** The record's place in the queue: set for what is owed, `null` takes it out. Absent: as it was. */
+  readonly place?: Place | null
+}
+
+/** Where an owed record waits. */
+export interface Place {
+  readonly target: string
+  readonly priority: Priority
+  /** When it may be tried next, in milliseconds since the epoch. */
+  readonly dueAt: number
+  /** When it was accepted: what its age counts from. */
+  readonly acceptedAt: number
+}
+
+export const priorities = ['high', 'medium', 'low'] as const
+export type Priority = (typeof priorities)[number]
+
+/** How much one target is owed. */
+export interface Depth {
+  readonly target: string
+  readonly counts: Readonly<Record<Priority, number>>
+  /** When the oldest of each priority was accepted; absent where there is none. */
+  readonly oldest: Readonly<Partial<Record<Priority, number>>>
+}
+
+/** The right to act for some lanes until `release`; others are kept out meanwhile, also other processes. */
+export interface Hold {
+  readonly lanes: readonly string[]
+  /** Whether the hold still stands: false once a lease could not be renewed in time. */
+  valid(): boolean
+}
+
+/**
+ * Where owed entries, the ledger, what targets have, and dead letters are kept. It knows nothing of alerts: the rules
+ * are the pipeline's, so every member behaves alike. All methods reject with `StoreUnavailable` when the store cannot
+ * be reached or written.
+ */
+export interface Store {
+  readonly backend: 'embedded' | 'redis' | 'memory'
+  /** Whether what was written outlives the process. */
+  readonly durable: boolean
+  /** The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed. */
+  read(ids: readonly string[]): (Fields | undefined)[] | Promise<(Fields | undefined)[]>
+  /** Resolves once the changes are durable: on disk, or acknowledged. Later reads see them at once. */
+  write(changes: readonly Change[], hold?: Hold): Promise<void>
+  /** Like `write` but nobody waits for it: it becomes durable soon, and is kept and tried again if the store fails. */
+  note(changes: readonly Change[]): void
+  /** Takes all of the lanes or, if another process has one of them, none: then undefined. */
+  hold(lanes: readonly string[]): Hold | undefined | Promise<Hold | undefined>
+  release(hold: Hold): void
+  /** A number larger than any given before, in any process that shares the store. */
+  next(): number | Promise<number>
+  /** Ids of the target's entries that are due, highest priority first, then longest due, at most `limit`. */
+  due(target: string, now: number, limit: number): string[] | Promise<string[]>
+  /** The earliest `dueAt` of each target that is owed anything. */
+  earliest(): Map<string, number> | Promise<Map<string, number>>
+  /** Moves every place of the target that lies later than `dueAt` to it. */
+  hasten(target: string, dueAt: number): Promise<void>
+  depths(): Depth[] | Promise<Depth[]>
+  /** The id of the target's entry to give up when its room is full: lowest priority, then oldest accepted. */
+  weakest(target: string): string | undefined | Promise<string | undefined>
+  /** Records whose id starts with `prefix`, in id order, strictly after `after`, at most `limit`. */
+  list(prefix: string, after: string | undefined, limit: number): Promise<{ id: string; fields: Fields }[]>
+  /** What an operator should know: reachable, and warnings such as an append-only file that is off. */
+  status(): StoreStatus | Promise<StoreStatus>
+  close(): Promise<void>
+}
+
+export interface StoreStatus {
+  readonly backend: string
+  readonly available: boolean
+  readonly warnings: readonly string[]
+  /** Writes that are kept because the store failed, and will be tried again. */
+  readonly unwritten: number
+}
+
+/** The store cannot be reached or written. Carries a cause, and a message that is safe to show. */
+export class StoreUnavailable extends Error {
+  override readonly name = 'StoreUnavailable'
+}
