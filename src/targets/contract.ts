@@ -56,8 +56,22 @@ export interface WireAnswer {
 export type ErrorType = 'transient' | 'rate_limited' | 'configuration' | 'permanent' | 'unknown'
 
 export const errorReasons = [
-  'timeout', 'dns', 'connection', 'tls', 'rate_limited', 'server_error', 'auth', 'not_found', 'client_error', 'rejected',
-  'blocked_address', 'payload_too_large', 'target_not_found', 'queue_full', 'cancelled', 'internal'
+  'timeout',
+  'dns',
+  'connection',
+  'tls',
+  'rate_limited',
+  'server_error',
+  'auth',
+  'not_found',
+  'client_error',
+  'rejected',
+  'blocked_address',
+  'payload_too_large',
+  'target_not_found',
+  'queue_full',
+  'cancelled',
+  'internal'
 ] as const
 /** Why, from a closed set that is also the metric label. */
 export type ErrorReason = (typeof errorReasons)[number]
@@ -107,6 +121,8 @@ export interface TargetKind<S extends TargetSettings = TargetSettings> {
   readonly audience: 'chat' | 'incident'
   /** `any`: the delivery succeeds once one part did (an HA pair). Default `all`. */
   readonly succeedsWith?: 'all' | 'any'
+  /** What the vendor takes at most. Bodies are trimmed to it; the contract test holds every kind to it. */
+  readonly limits?: { readonly bodyBytes: number }
   /** Rules that a schema cannot say, such as fields that need each other. Default: none. */
   check?(settings: S, root: string): Problem[]
   open(settings: S): OpenTarget

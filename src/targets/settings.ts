@@ -1,18 +1,27 @@
 import Type, { type Static, type TProperties } from 'typebox'
 import { Duration, SecretText } from '../schema.js'
 
-const Texts = (description: string) => Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description }))
+const Texts = (description: string) =>
+  Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description }))
 
 export const Filter = Type.Object(
   {
     severities: Texts('Passes these severities: the classification’s, else the label’s.'),
     namespaces: Texts('Passes these `namespace` labels, and alerts without one.'),
-    match_labels: Type.Optional(Type.Record(Type.String(), Type.String(), { description: 'Labels that must be equal.' })),
+    match_labels: Type.Optional(
+      Type.Record(Type.String(), Type.String(), { description: 'Labels that must be equal.' })
+    ),
     matchers: Texts('Alertmanager matchers, all of which must hold: `severity=~"critical|warning"`.'),
-    alert_name_pattern: Type.Optional(Type.String({ minLength: 1, description: 'RE2 pattern searched in the alert’s name.' })),
+    alert_name_pattern: Type.Optional(
+      Type.String({ minLength: 1, description: 'RE2 pattern searched in the alert’s name.' })
+    ),
     exclude_noise: Type.Optional(Type.Boolean({ description: 'Leaves out what is classified as noise.' })),
     min_confidence: Type.Optional(
-      Type.Number({ minimum: 0, maximum: 1, description: 'Least confidence of a classified alert: a number from 0 to 1.' })
+      Type.Number({
+        minimum: 0,
+        maximum: 1,
+        description: 'Least confidence of a classified alert: a number from 0 to 1.'
+      })
     )
   },
   { additionalProperties: false }
@@ -21,8 +30,14 @@ export type Filter = Static<typeof Filter>
 
 export const Auth = Type.Union([
   Type.Object({ type: Type.Literal('bearer'), token: SecretText() }, { additionalProperties: false }),
-  Type.Object({ type: Type.Literal('basic'), username: Type.String(), password: SecretText() }, { additionalProperties: false }),
-  Type.Object({ type: Type.Literal('api_key'), header: Type.String({ minLength: 1 }), value: SecretText() }, { additionalProperties: false }),
+  Type.Object(
+    { type: Type.Literal('basic'), username: Type.String(), password: SecretText() },
+    { additionalProperties: false }
+  ),
+  Type.Object(
+    { type: Type.Literal('api_key'), header: Type.String({ minLength: 1 }), value: SecretText() },
+    { additionalProperties: false }
+  ),
   Type.Object(
     { type: Type.Literal('hmac'), secret: SecretText(), previous_secret: Type.Optional(SecretText()) },
     { additionalProperties: false }
@@ -34,11 +49,14 @@ const statusCode = Type.Integer({ minimum: 100, maximum: 599 })
 
 /** What every target may say of itself, whatever its type. A kind adds its `type`, its `url` and its own fields. */
 export const commonSettings = {
-  name: Type.String({ pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$', description: 'a DNS-1123 label: lower case letters, digits and -' }),
+  name: Type.String({
+    pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$',
+    description: 'a DNS-1123 label: lower case letters, digits and -'
+  }),
   enabled: Type.Boolean({ default: true }),
   send_resolved: Type.Boolean({ default: true, description: 'Whether resolved alerts are sent as well.' }),
   headers: Type.Optional(
-    Type.Record(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]{1,256}$' }), SecretText({ maxLength: 4096 }), {
+    Type.Record(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$" }), SecretText({ maxLength: 4096 }), {
       maxProperties: 100,
       additionalProperties: false,
       description: 'Extra request headers; at most 100, of at most 4096 bytes each.'
@@ -83,7 +101,10 @@ const Common = Type.Object(commonSettings)
 /** One target's settings as every part of the service but its own kind sees them. */
 export type TargetSettings = Static<typeof Common> & { type: string }
 
-/** The schema of one kind: the common settings, its type and its own fields; anything else is refused. */
-export function settingsOf<const T extends string, P extends TProperties>(type: T, own: P) {
-  return Type.Object({ type: Type.Literal(type), ...commonSettings, ...own }, { additionalProperties: false })
+/**
+ * The schema of one kind: the common settings, its type and its own fields; anything else is refused. The examples are
+ * complete, valid settings, one for each way to use the kind; documents show them and the contract test sends by them.
+ */
+export function settingsOf<const T extends string, P extends TProperties>(type: T, own: P, examples: object[]) {
+  return Type.Object({ type: Type.Literal(type), ...commonSettings, ...own }, { additionalProperties: false, examples })
 }

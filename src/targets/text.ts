@@ -13,3 +13,17 @@ export function cut(text: string, max: number, onCut?: () => void): string {
   }
   return text
 }
+
+/** JSON that every receiver can read: a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD. */
+export function json(value: unknown): string {
+  const text = JSON.stringify(value)
+  if (!text.includes('\\ud')) return text
+  return text.replace(/\\(?:u(d[89a-f][0-9a-f]{2})|.)/g, (as, lone) => (lone === undefined ? as : '\ufffd'))
+}
+
+/** `late by 12 min` once a message is more than a minute late, for its readers; else undefined. */
+export function lateness(lateByMs: number): string | undefined {
+  if (lateByMs <= 60_000) return undefined
+  const minutes = Math.round(lateByMs / 60_000)
+  return minutes < 120 ? `late by ${minutes} min` : `late by ${Math.round(minutes / 60)} h`
+}
