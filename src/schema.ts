@@ -119,7 +119,8 @@ function at(schema: TSchema, pointer: string): Node | undefined {
 }
 
 function convert(schema: Node | TSchema, value: unknown): unknown {
-  const node = schema as Node
+  const branches = (schema as Node).anyOf as TSchema[] | undefined
+  const node = (branches?.find(branch => Value.Check(branch, value)) ?? schema) as Node
   if (typeof value === 'string') {
     if (node.reads === 'duration') return durationMs(value)
     if (node.reads === 'size') return sizeBytes(value)
