@@ -1,0 +1,35 @@
+import type { Change, Fields } from './contract.js'
+
+/** A record as it is kept. Never changed, only replaced, so whoever has read it keeps what was read. */
+export interface Kept {
+  readonly fields: Fields
+  /** Milliseconds since the epoch; Infinity: never. */
+  readonly expiresAt: number
+}
+
+/** What a record is after one change; undefined if it is dropped. An expired record counts as none. */
+export function changed(before: Kept | undefined, change: Change, now: number): Kept | undefined {
+  if (change.drop) return undefined
+  const base = alive(before, now)
+  const fields: Fields = change.replace ? {} : { ...base?.fields }
+  for (const name in change.set) {
+    const value = change.set[name]
+    if (value === undefined) delete fields[name]
+    else fields[name] = value
+  }
+  return { fields, expiresAt: change.expiresAt ?? base?.expiresAt ?? Infinity }
+}
+
+/** The record, unless its time is over. */
+export function alive(kept: Kept | undefined, now: number): Kept | undefined {
+  return kept && kept.expiresAt > now ? kept : undefined
+}
+
+/** Numbers that only grow: microseconds since the epoch, or one more than the last where the clock has not moved on. */
+export function counter(last = 0): { next(): number; last(): number } {
+  let given = last
+  return {
+    next: () => (given = Math.max(Date.now() * 1000, given + 1)),
+    last: () => given
+  }
+}
