@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto'
+import { type Alert, severityOf, statusOf } from '../alert.js'
+import type { Message, Part } from './contract.js'
+
+/** What incident tools have in common: one alert or one group becomes one incident, found again by a key. */
+
+/** One part for each alert; alerts that share a fingerprint share a part, the later one last. */
+export function partPerAlert(alerts: readonly Alert[]): Part[] {
+  const byFingerprint = new Map<string, Alert[]>()
+  for (const alert of alerts) {
+    const same = byFingerprint.get(alert.fingerprint)
+    if (same) same.push(alert)
+    else byFingerprint.set(alert.fingerprint, [alert])
+  }
+  return [...byFingerprint].map(([key, same]) => ({ key, alerts: same }))
+}
+
+/** The incident key of an alert: its fingerprint, hashed if it is longer than the 255 characters that vendors take. */
+export function alertKey(alert: Alert): string {
+  return alert.fingerprint.length <= 255 ? alert.fingerprint : sha256(alert.fingerprint)
+}
+
+/**
+ * The incident key of a group: SHA-256 hex of its group key, as Alertmanager's own PagerDuty integration has it. Alerts
+ * that came without a group are known by their fingerprints, or all such notifications would share one incident.
+ */
+export function groupKey({ notification, alerts }: Message): string {
+  return sha256(
+    notification.group_key ||
+      alerts
+        .map(alert => alert.fingerprint)
+        .sort()
+        .join(' ')
+  )
+}
+
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** One line for people about one alert: `NodeCPUHigh: CPU above 90% on node-1`. Never empty. */
+export function headline(alert: Alert): string {
+  const name = oneLine(alert.alert_name) || 'Alert'
+  const text = oneLine(alert.annotations.summary || alert.annotations.description || alert.labels.instance || '')
+  return text === '' || text === name ? name : `${name}: ${text}`
+}
+
+/** One line for people about a group: `NodeCPUHigh, prod (2 firing, 1 resolved)`. Never empty. */
+export function groupHeadline({ notification, alerts }: Message): string {
+  const names = Object.values(notification.group_labels).map(oneLine).filter(Boolean)
+  const title = names.join(', ') || oneLine(alerts[0]!.alert_name) || 'Alerts'
+  return `${title} (${counts(alerts)})`
+}
+
+/** `2 firing, 1 resolved`, leaving out what there is none of. */
+export function counts(alerts: readonly Alert[]): string {
+  const firing = alerts.filter(alert => alert.status === 'firing').length
+  const parts = [
+    [firing, 'firing'],
+    [alerts.length - firing, 'resolved']
+  ] as const
+  return parts.flatMap(([count, word]) => (count > 0 ? [`${count} ${word}`] : [])).join(', ')
+}
+
+const ranks = ['critical', 'error', 'warning', 'info', 'noise']
+
+/** The gravest severity of the alerts that fire (of all if none does), in lower case; undefined if none has any. */
+export function gravest(alerts: readonly Alert[]): string | undefined {
+  const status = statusOf(alerts)
+  const found = new Set(alerts.flatMap(alert => (alert.status === status ? [severityOf(alert)?.toLowerCase()] : [])))
+  found.delete(undefined)
+  return ranks.find(rank => found.has(rank)) ?? [...found].sort()[0]
+}
+
+export interface Link {
+  readonly href: string
+  readonly text: string
+}
+
+/** The runbook, the dashboard and the source of an alert (or of a group's common annotations), where they are web links. */
+export function linksOf(annotations: Readonly<Record<string, string>>, source: string | undefined): Link[] {
+  const candidates = [
+    { href: annotations.runbook_url, text: 'Runbook' },
+    { href: annotations.dashboard_url, text: 'Dashboard' },
+    { href: source, text: 'Source' }
+  ]
+  return candidates.flatMap(({ href, text }) => (webUrl(href) ? [{ href: href!, text }] : []))
+}
+
+/** The text if it is an http or https URL that a vendor will take: a cut URL is none, so a longer one is left out. */
+export function webUrl(text: string | undefined): string | undefined {
+  return text !== undefined && text.length <= 2048 && /^https?:\/\/\S+$/i.test(text) && URL.canParse(text)
+    ? text
+    : undefined
+}
+
+/** The text if it is an RFC 3339 time; Alertmanager bodies are delivered with odd ones, which vendors would refuse. */
+export function time(text: string | undefined): string | undefined {
+  const form = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i
+  return text !== undefined && form.test(text) && !Number.isNaN(Date.parse(text)) ? text : undefined
+}
+
+/** When the first alert that fires began, else the first of all; undefined if none tells. */
+export function beginning(alerts: readonly Alert[]): string | undefined {
+  const status = statusOf(alerts)
+  return byTime(alerts.flatMap(alert => (alert.status === status ? (time(alert.starts_at) ?? []) : [])))[0]
+}
+
+/** When the last alert ended; undefined while one fires or if none tells. */
+export function end(alerts: readonly Alert[]): string | undefined {
+  if (statusOf(alerts) === 'firing') return undefined
+  return byTime(alerts.flatMap(alert => time(alert.ends_at) ?? [])).at(-1)
+}
+
+function byTime(times: string[]): string[] {
+  return times.sort((a, b) => Date.parse(a) - Date.parse(b))
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim()
+}

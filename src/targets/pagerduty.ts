@@ -1,0 +1,201 @@
+import Type, { type Static } from 'typebox'
+import { type Alert, statusOf } from '../alert.js'
+import { SecretText } from '../schema.js'
+import { addressOf, fieldOf, urlProblems } from './address.js'
+import type { Message, TargetKind, WireRequest } from './contract.js'
+import {
+  alertKey,
+  beginning,
+  counts,
+  end,
+  gravest,
+  groupHeadline,
+  groupKey,
+  headline,
+  linksOf,
+  partPerAlert,
+  webUrl
+} from './incident.js'
+import { detailsOf, eventBytes, fit, type Room } from './pagerduty-details.js'
+import { settingsOf } from './settings.js'
+import { cut, lateness } from './text.js'
+
+const schema = settingsOf(
+  'pagerduty',
+  {
+    url: SecretText({
+      default: 'https://events.pagerduty.com',
+      description: 'the Events API: https://events.pagerduty.com, or https://events.eu.pagerduty.com in the EU'
+    }),
+    routing_key: SecretText({ description: 'the integration key of a service or of an event orchestration' }),
+    per: Type.Enum(['alert', 'group'], {
+      default: 'alert',
+      description: 'One PagerDuty alert for each alert, or one for each Alertmanager group.'
+    }),
+    change_events: Type.Boolean({
+      default: false,
+      description: 'Sends alerts labelled change_event="true" as change events, which page nobody.'
+    })
+  },
+  [
+    { name: 'pd', type: 'pagerduty', routing_key: 'e93facc04764012d7bfb002500d5d1a6' },
+    { name: 'pd-group', type: 'pagerduty', routing_key: 'e93facc04764012d7bfb002500d5d1a6', per: 'group' },
+    {
+      name: 'pd-changes',
+      type: 'pagerduty',
+      url: 'https://events.pagerduty.example.com/v2/enqueue',
+      routing_key: 'e93facc04764012d7bfb002500d5d1a6',
+      change_events: true
+    }
+  ]
+)
+type Settings = Static<typeof schema>
+
+/**
+ * PagerDuty through its Events API v2 (developer.pagerduty.com: "Events API v2 Overview", "Send an Alert Event", "Send a
+ * Change Event"). A resolve finds its trigger by `dedup_key`, so nothing has to be remembered.
+ */
+export const pagerduty: TargetKind<Settings> = {
+  type: 'pagerduty',
+  title: 'PagerDuty',
+  schema,
+  defaults: { rateLimit: { requests: 120, perMs: 60_000, burst: 60 }, maxConcurrent: 10 },
+  audience: 'incident',
+  limits: { bodyBytes: eventBytes },
+  lane: settings => settings.per,
+  check: (settings, root) => urlProblems(settings.url, fieldOf(root, 'url')),
+  open({ url, routing_key, per, change_events }) {
+    // Other tools want the whole endpoint here, so it is taken as well.
+    const { origin, under } = addressOf(url.reveal().replace(/\/v2\/enqueue\/?(?=$|\?)/, ''))
+    const headers = { 'content-type': 'application/json' }
+    const isChange = (alert: Alert) => change_events && alert.labels.change_event === 'true'
+    const post = (path: string, message: Message, event: (room: Room) => object): WireRequest => {
+      const body = fit(message, room => ({ routing_key: routing_key.reveal(), ...event(room) }))
+      return { method: 'POST', origin, path: under(path), headers, body }
+    }
+    const alertRequest = (message: Message, alert: Alert) =>
+      isChange(alert)
+        ? post('/v2/change/enqueue', message, room => changeEvent(message, alert, room))
+        : post('/v2/enqueue', message, room => alertEvent(message, alert, room))
+    if (per === 'alert') {
+      return { parts: partPerAlert, requests: message => message.alerts.map(alert => alertRequest(message, alert)) }
+    }
+    return {
+      parts: alerts => {
+        const group = alerts.filter(alert => !isChange(alert))
+        const whole = group.length === alerts.length ? alerts : group
+        return [...(group.length > 0 ? [{ key: '', alerts: whole }] : []), ...partPerAlert(alerts.filter(isChange))]
+      },
+      requests: message => {
+        const alerts = message.alerts.filter(alert => !isChange(alert))
+        const group = { ...message, alerts }
+        return [
+          ...(alerts.length > 0 ? [post('/v2/enqueue', message, room => groupEvent(group, room))] : []),
+          ...message.alerts.filter(isChange).map(alert => alertRequest(message, alert))
+        ]
+      }
+    }
+  }
+}
+
+function alertEvent(message: Message, alert: Alert, room: Room): object {
+  const { labels, annotations } = alert
+  return {
+    event_action: alert.status === 'firing' ? 'trigger' : 'resolve',
+    dedup_key: alertKey(alert),
+    payload: {
+      summary: cut(headline(alert), 1024, () => room.cut('summary')),
+      source: sourceOf(labels, message),
+      severity: severityFor([alert], room),
+      timestamp: end([alert]) ?? beginning([alert]),
+      component: short(labels.component || labels.service || labels.job),
+      group: short(labels.cluster || labels.namespace),
+      class: short(alert.alert_name),
+      custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
+    },
+    ...context(message, annotations, alert.generator_url)
+  }
+}
+
+function groupEvent(message: Message, room: Room): object {
+  const { notification, alerts } = message
+  const { common_labels: labels, common_annotations: annotations } = notification
+  const shown = alerts.slice(0, room.alerts)
+  if (shown.length < alerts.length) room.cut('alerts')
+  return {
+    event_action: statusOf(alerts) === 'firing' ? 'trigger' : 'resolve',
+    dedup_key: groupKey(message),
+    payload: {
+      summary: cut(groupHeadline(message), 1024, () => room.cut('summary')),
+      source: sourceOf(labels, message),
+      severity: severityFor(alerts, room),
+      timestamp: end(alerts) ?? beginning(alerts),
+      component: short(labels.component || labels.service || labels.job),
+      group: short(labels.cluster || labels.namespace),
+      class: short(labels.alertname),
+      custom_details: {
+        late_by: lateBy(message),
+        alerts: counts(alerts),
+        details: shown.map(alert => ({ alert_name: short(alert.alert_name), ...detailsOf(alert, room) })),
+        not_shown: alerts.length - shown.length + notification.truncated_alerts || undefined
+      }
+    },
+    ...context(message, annotations, undefined)
+  }
+}
+
+/** A change has no end in PagerDuty: its resolve is told as one more event on the timeline. */
+function changeEvent(message: Message, alert: Alert, room: Room): object {
+  const ended = alert.status === 'resolved' ? 'Ended: ' : ''
+  return {
+    payload: {
+      summary: cut(ended + headline(alert), 1024, () => room.cut('summary')),
+      source: sourceOf(alert.labels, message),
+      timestamp: end([alert]) ?? beginning([alert]),
+      custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
+    },
+    links: linksOf(alert.annotations, alert.generator_url)
+  }
+}
+
+function context(message: Message, annotations: Readonly<Record<string, string>>, source: string | undefined): object {
+  const snapshot = webUrl(annotations.grafana_snapshot)
+  return {
+    client: 'alert-fanout',
+    client_url: webUrl(message.notification.external_url),
+    links: linksOf(annotations, source),
+    // PagerDuty shows images from https only.
+    images: snapshot?.startsWith('https:') ? [{ src: snapshot, href: snapshot, alt: 'Grafana snapshot' }] : []
+  }
+}
+
+const severities = new Map([
+  ['critical', 'critical'],
+  ['error', 'error'],
+  ['warning', 'warning'],
+  ['info', 'info'],
+  ['noise', 'info']
+])
+
+function severityFor(alerts: readonly Alert[], room: Room): string {
+  const severity = gravest(alerts)
+  const known = severity === undefined ? undefined : severities.get(severity)
+  if (severity !== undefined && known === undefined) room.cut('severity')
+  return known ?? 'error'
+}
+
+/** PagerDuty wants a source: the most telling of what names the place. */
+function sourceOf(labels: Readonly<Record<string, string>>, { notification }: Message): string {
+  const { instance, host, node, pod, cluster, namespace, job } = labels
+  return (
+    short(instance || host || node || pod || cluster || namespace || job || notification.external_url) ?? 'alert-fanout'
+  )
+}
+
+function short(text: string | undefined): string | undefined {
+  return text ? cut(text, 255) : undefined
+}
+
+function lateBy(message: Message): string | undefined {
+  return lateness(message.lateByMs)?.replace('late by ', '')
+}
