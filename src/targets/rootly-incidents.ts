@@ -1,0 +1,131 @@
+import { statusOf } from '../alert.js'
+import type { Address } from './address.js'
+import type { Memory, Message, OpenTarget, WireRequest } from './contract.js'
+import { beginning, gravest, sha256 } from './incident.js'
+import type { RootlySettings } from './rootly.js'
+import { resolutionOf, type Subject, subjectOf } from './rootly-text.js'
+import { document, rootlyHeaders as headers, judge, type Seen, seenIn } from './rootly-wire.js'
+import { json } from './text.js'
+
+/** An incident's states (`new_incident.status` of Rootly's OpenAPI document) while it is under way, and once it is over. */
+const underWay = 'in_triage,started,detected,acknowledged,mitigated'
+const over = new Set(['resolved', 'closed', 'cancelled', 'completed'])
+
+/**
+ * Alerts as Rootly incidents (docs.rootly.com/api-reference/incidents). Remembered per lane: `id`, and `wrote`, a mark of
+ * what was last written, so that a reminder that says nothing new leaves alone what people wrote into the incident.
+ */
+export function incidentsApi(settings: RootlySettings, { origin, under }: Address): OpenTarget {
+  const incidents = under('/v1/incidents')
+  const one = (id: string, action = '') => under(`/v1/incidents/${encodeURIComponent(id)}${action}`)
+
+  const create = (message: Message): WireRequest => {
+    const subject = subjectOf(message, settings.per)
+    const attributes = {
+      ...changing(message, subject),
+      started_at: beginning(message.alerts),
+      labels: subject.labels,
+      url: subject.url,
+      service_ids: settings.service_ids,
+      environment_ids: settings.environment_ids,
+      group_ids: settings.group_ids
+    }
+    return { method: 'POST', origin, path: incidents, headers, body: document('incidents', attributes) }
+  }
+  const update = (message: Message, id: string): WireRequest => {
+    const body = document('incidents', changing(message, subjectOf(message, settings.per)))
+    return { method: 'PUT', origin, path: one(id), headers, body }
+  }
+  const resolve = (message: Message, id: string): WireRequest => {
+    const body = document('incidents', { resolution_message: resolutionOf(message) })
+    return { method: 'PUT', origin, path: one(id, '/resolve'), headers, body }
+  }
+  const look = (id: string): WireRequest => ({ method: 'GET', origin, path: one(id), headers })
+  const find = (message: Message): WireRequest => {
+    const query = new URLSearchParams({
+      'filter[search]': keyOf(message),
+      'filter[status]': underWay,
+      sort: '-created_at',
+      'page[size]': '1'
+    })
+    return { method: 'GET', origin, path: `${incidents}${incidents.includes('?') ? '&' : '?'}${query}`, headers }
+  }
+
+  const changing = (message: Message, subject: Subject) => ({
+    title: subject.title,
+    summary: subject.summary,
+    severity_id: severityId(settings, gravest(message.alerts))
+  })
+  const keyOf = (message: Message) => subjectOf(silently(message), settings.per).key
+  const markOf = (message: Message) =>
+    sha256(json(changing(message, subjectOf(silently(message), settings.per)))).slice(0, 16)
+  const remember = (message: Message, id: string | undefined): Memory =>
+    id === undefined ? { wrote: markOf(message) } : { id, wrote: markOf(message) }
+
+  return {
+    requests(message) {
+      const { id, wrote } = message.memory
+      if (statusOf(message.alerts) === 'resolved') return [id === undefined ? find(message) : resolve(message, id)]
+      if (id !== undefined) return [wrote === markOf(message) ? look(id) : update(message, id)]
+      // Written but without an id: the answer to the create could not be read.
+      return [message.mayHave || wrote !== undefined ? find(message) : create(message)]
+    },
+
+    answer(answer, message, request) {
+      const verdict = judge(answer, message)
+      const resolved = statusOf(message.alerts) === 'resolved'
+      const id = idIn(request)
+      const [seen] = seenIn(answer)
+      switch (purposeOf(request)) {
+        case 'create':
+          return verdict.kind === 'delivered' ? { ...verdict, memory: remember(message, seen?.id) } : verdict
+        case 'find': {
+          if (verdict.kind !== 'delivered') return verdict
+          const found = seenIn(answer).find(one => isOpen(one) && one.text.includes(keyOf(message)))
+          if (resolved && !found) return { kind: 'delivered', memory: {} }
+          const next = resolved ? resolve(message, found!.id) : found ? update(message, found.id) : create(message)
+          return { kind: 'instead', requests: [next], ...(found && { memory: { id: found.id } }) }
+        }
+        case 'resolve':
+          // Gone or resolved by somebody else: there is nothing left to close.
+          if (verdict.kind === 'delivered' || answer.statusCode === 404 || answer.statusCode === 409) {
+            return { kind: 'delivered', memory: {} }
+          }
+          return verdict
+        case 'update':
+          // Deleted, or closed while the alert still fires: a closed incident calls nobody.
+          if (answer.statusCode === 404 || (verdict.kind === 'delivered' && seen && !isOpen(seen))) {
+            return { kind: 'instead', requests: [create(message)], memory: {} }
+          }
+          return verdict.kind === 'delivered' ? { ...verdict, memory: remember(message, id) } : verdict
+      }
+    }
+  }
+}
+
+function purposeOf({ method, path }: WireRequest): 'create' | 'find' | 'resolve' | 'update' {
+  if (method === 'POST') return 'create'
+  if (path.includes('filter%5Bsearch%5D=')) return 'find'
+  return /\/resolve(\?|$)/.test(path) ? 'resolve' : 'update'
+}
+
+function idIn({ path }: WireRequest): string | undefined {
+  const id = /\/v1\/incidents\/([^/?]+)/.exec(path)?.[1]
+  return id === undefined ? undefined : decodeURIComponent(id)
+}
+
+/** An incident whose status is not told counts as open: the search asked for such only. */
+function isOpen({ status }: Seen): boolean {
+  return status === undefined || !over.has(status)
+}
+
+function severityId({ severity_ids }: RootlySettings, severity: string | undefined): string | undefined {
+  return severity !== undefined && severity_ids && Object.hasOwn(severity_ids, severity)
+    ? severity_ids[severity]
+    : undefined
+}
+
+/** The same message on time and without a counter, for what must not depend on when it is sent. */
+function silently(message: Message): Message {
+  return { ...message, lateByMs: 0, truncated: () => {} }
+}
