@@ -143,7 +143,7 @@ function readme(schema: Node): string {
   for (const [name, body] of Object.entries(rows)) {
     const table = `| value | default | |\n|---|---|---|\n${body}`
     text = text.replace(
-      new RegExp(`(<!-- ${name} -->\n)[^]*(<!-- /${name} -->)`),
+      new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*(<!-- /${name} -->)`),
       (_, open, close) => `${open}${table}${close}`
     )
   }

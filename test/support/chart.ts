@@ -1,0 +1,71 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parse, parseAllDocuments, stringify } from 'yaml'
+
+// `go install` puts helm where a shell's PATH may not look.
+process.env.PATH += `:${process.env.GOPATH ?? `${process.env.HOME}/go`}/bin`
+
+export const chart = fileURLToPath(new URL('../../helm/', import.meta.url))
+
+// A helm that was built by `go install` takes itself for one of Kubernetes 1.20.
+const rendering = ['--namespace', 'monitoring', '--kube-version', '1.34.0', '--values', '-']
+
+// biome-ignore lint/suspicious/noExplicitAny: rendered objects are walked freely, and checked by problemsOf
+export type Rendered = Record<string, any>
+
+/** The objects that a release `rel` in namespace `monitoring` would consist of, by `Kind namespace/name`. */
+export function render(values: object, path = chart): Record<string, Rendered> {
+  const text = execFileSync('helm', ['template', 'rel', path, ...rendering], {
+    input: stringify(values),
+    encoding: 'utf8'
+  })
+  const objects = parseAllDocuments(text).flatMap(document => (document.contents ? [document.toJS() as Rendered] : []))
+  return Object.fromEntries(objects.map(object => [idOf(object), object]))
+}
+
+function idOf({ kind, metadata }: Rendered): string {
+  return `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ''}${metadata.name}`
+}
+
+/** What helm says when it refuses values; empty if it takes them. */
+export function refusal(values: object): string {
+  const run = spawnSync('helm', ['template', 'rel', chart, ...rendering], {
+    input: stringify(values),
+    encoding: 'utf8'
+  })
+  return run.status === 0 ? '' : run.stderr
+}
+
+/** What helm finds to complain of, warnings included; empty if nothing. */
+export function lint(values: object): string {
+  const args = ['lint', '--strict', chart, '--namespace', 'monitoring', '--values', '-']
+  const run = spawnSync('helm', args, { input: stringify(values), encoding: 'utf8' })
+  return run.status === 0 ? '' : run.stdout + run.stderr
+}
+
+/** The values files of `helm/ci`, by name, read as helm reads them. */
+export const variants = Object.fromEntries(
+  readdirSync(join(chart, 'ci')).map(file => [
+    file.replace('-values.yaml', ''),
+    parse(readFileSync(join(chart, 'ci', file), 'utf8'), { version: '1.1' })
+  ])
+)
+
+/** `namespace/name` of the release's main objects. */
+export const release = 'monitoring/rel-alert-fanout'
+/** The labels of the serving pods. */
+export const selector = {
+  'app.kubernetes.io/name': 'alert-fanout',
+  'app.kubernetes.io/instance': 'rel',
+  'app.kubernetes.io/component': 'server'
+}
+export const workload = (objects: Record<string, Rendered>) =>
+  objects[`StatefulSet ${release}`] ?? objects[`Deployment ${release}`]!
+export const podSpec = (objects: Record<string, Rendered>) => workload(objects).spec.template.spec
+export const server = (objects: Record<string, Rendered>) => podSpec(objects).containers[0]
+
+/** The environment of the server; what comes from a Secret has a stand-in. */
+export const env = (objects: Record<string, Rendered>): Record<string, string> =>
+  Object.fromEntries(server(objects).env.map((entry: Rendered) => [entry.name, entry.value ?? 'redis://from-a-secret']))
