@@ -101,7 +101,10 @@ export interface OpenTarget {
   parts?(alerts: readonly Alert[], notification: Notification): Part[]
   /** The requests of one part, in order. They are sent one after the other; the first failure ends the attempt. */
   requests(message: Message): WireRequest[]
-  /** Reads an answer where the status alone does not tell. Default: `judgeByStatus`. */
+  /**
+   * Reads an answer where the status alone does not tell. Default: `judgeByStatus`. `request` is the very object that
+   * `requests` or an `instead` gave, so a kind may note in it what the request was for.
+   */
   answer?(answer: WireAnswer, message: Message, request: WireRequest): Verdict
 }
 
@@ -123,6 +126,12 @@ export interface TargetKind<S extends TargetSettings = TargetSettings> {
   readonly succeedsWith?: 'all' | 'any'
   /** What the vendor takes at most. Bodies are trimmed to it; the contract test holds every kind to it. */
   readonly limits?: { readonly bodyBytes: number }
+  /** Answers that say more than their status does, as the vendor documents them; the contract test holds `answer` to them. */
+  readonly answers?: readonly {
+    readonly statusCode: number
+    readonly body: string
+    readonly means: 'delivered' | ErrorReason
+  }[]
   /** Rules that a schema cannot say, such as fields that need each other. Default: none. */
   check?(settings: S, root: string): Problem[]
   open(settings: S): OpenTarget

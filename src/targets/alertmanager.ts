@@ -1,0 +1,173 @@
+import { createHash } from 'node:crypto'
+import Type, { type Static } from 'typebox'
+import type { Alert } from '../alert.js'
+import { Duration, SecretText } from '../schema.js'
+import { type Address, addressOf, fieldOf, urlProblems } from './address.js'
+import type { Message, OpenTarget, TargetKind, Verdict, WireAnswer, WireRequest } from './contract.js'
+import { failure, judgeByStatus } from './failures.js'
+import { settingsOf } from './settings.js'
+import { json } from './text.js'
+
+const schema = settingsOf(
+  'alertmanager',
+  {
+    url: Type.Optional(SecretText({ description: 'an http or https URL, without /api/v2/alerts' })),
+    urls: Type.Optional(
+      Type.Array(SecretText({ description: 'an http or https URL, without /api/v2/alerts' }), {
+        minItems: 1,
+        description: 'The peers of one cluster, each of which gets every alert.'
+      })
+    ),
+    hold: Duration({
+      default: '5h',
+      description: 'How long a firing alert stays firing there without news; above the repeat_interval of the sender.'
+    })
+  },
+  [
+    { name: 'am', type: 'alertmanager', url: 'http://alertmanager.example.com:9093' },
+    {
+      name: 'am-pair',
+      type: 'alertmanager',
+      urls: ['http://am-0.example.com:9093/am', 'http://am-1.example.com:9093/am'],
+      hold: '2h',
+      auth: { type: 'basic', username: 'fanout', password: 'example-password' }
+    }
+  ]
+)
+type Settings = Static<typeof schema>
+
+/** Another Alertmanager, or a cluster of them, by its own API. */
+export const alertmanager: TargetKind<Settings> = {
+  type: 'alertmanager',
+  title: 'Alertmanager',
+  schema,
+  defaults: { maxConcurrent: 10 },
+  audience: 'incident',
+  succeedsWith: 'any',
+  lane: () => 'group',
+  check({ url, urls }, root) {
+    if (!url && !urls) {
+      return [{ field: fieldOf(root, 'url'), message: 'is required', suggestion: 'add url, or urls for a cluster' }]
+    }
+    return [
+      ...(url ? urlProblems(url, fieldOf(root, 'url')) : []),
+      ...(urls ?? []).flatMap((peer, index) => urlProblems(peer, `${fieldOf(root, 'urls')}[${index}]`))
+    ]
+  },
+  open({ url, urls, hold }): OpenTarget {
+    const peers = new Map(
+      [...(url ? [url] : []), ...(urls ?? [])].map(peer => [partOf(peer.reveal()), addressOf(peer)])
+    )
+    const anyPeer = [...peers.values()][0]!
+    return {
+      parts: alerts => [...peers.keys()].map(key => ({ key, alerts })),
+      // What waits for a peer that has left the cluster goes to one that is still in it.
+      requests: message => [post(peers.get(message.part) ?? anyPeer, [message.alerts], { message, hold, refused: 0 })],
+      answer: (answer, message, request) => answered(answer, request as Post, { message, hold })
+    }
+  }
+}
+
+/** By its address, so that a change of order moves no part to another peer. */
+function partOf(url: string): string {
+  return `peer-${createHash('sha256').update(url).digest('hex').slice(0, 12)}`
+}
+
+/** One POST, and what has to follow it. */
+interface Post extends WireRequest {
+  readonly peer: Address
+  readonly alerts: readonly Alert[]
+  /** Lists still to be posted. */
+  readonly waiting: readonly (readonly Alert[])[]
+  /** How many alerts were refused for good by now. */
+  readonly refused: number
+}
+
+const headers = { 'content-type': 'application/json' }
+
+function post(
+  peer: Address,
+  [alerts = [], ...waiting]: readonly (readonly Alert[])[],
+  { message, hold, refused }: { message: Message; hold: number; refused: number }
+): Post {
+  const body = json(alerts.map(alert => wireAlert(alert, message.now, hold)))
+  return {
+    method: 'POST',
+    origin: peer.origin,
+    path: peer.under('/api/v2/alerts'),
+    headers,
+    body,
+    peer,
+    alerts,
+    waiting,
+    refused
+  }
+}
+
+/**
+ * A list with one bad alert in it is answered 400 or 422, whether the good ones were stored or not. Its halves are
+ * posted again, and theirs, until the bad ones stand alone; a post of what is stored already changes nothing.
+ */
+function answered(answer: WireAnswer, request: Post, { message, hold }: { message: Message; hold: number }): Verdict {
+  const { peer, alerts } = request
+  const bad = answer.statusCode === 400 || answer.statusCode === 422
+  if (bad && alerts.length > 1) {
+    const half = Math.ceil(alerts.length / 2)
+    const lists = [alerts.slice(0, half), alerts.slice(half), ...request.waiting]
+    return { kind: 'instead', requests: [post(peer, lists, { message, hold, refused: request.refused })] }
+  }
+  const verdict = judgeByStatus(answer, 'Alertmanager', message.now)
+  if (verdict.kind === 'failed' && !bad) return verdict
+  const refused = request.refused + (bad ? 1 : 0)
+  if (request.waiting.length > 0)
+    return { kind: 'instead', requests: [post(peer, request.waiting, { message, hold, refused })] }
+  if (refused === 0) return verdict
+  const all = message.alerts.length
+  return failure('client_error', `Alertmanager refused ${refused} of ${all} alerts`, {
+    statusCode: 400,
+    mayHave: refused < all
+  })
+}
+
+/**
+ * An alert as Alertmanager's API v2 takes it. One without an end, or with the zero time, would be resolved after the
+ * receiver's own `resolve_timeout`, so a firing one ends `hold` milliseconds from now, and each notification renews it.
+ */
+function wireAlert(alert: Alert, now: number, hold: number) {
+  const starts = timeOf(alert.starts_at, now)
+  const ends =
+    alert.status === 'firing' ? timeOf('', Math.max(now, starts.ms) + hold) : timeOf(alert.ends_at ?? '', now)
+  return {
+    labels: alert.labels,
+    annotations: { ...classificationOf(alert), ...alert.annotations },
+    // A start after the end is refused.
+    startsAt: starts.ms > ends.ms ? ends.text : starts.text,
+    endsAt: ends.text,
+    ...(isUri(alert.generator_url) ? { generatorURL: alert.generator_url } : {})
+  }
+}
+
+/** A time as it was written if that is RFC 3339, which alone Alertmanager reads; else rewritten, or the one to fall back on. */
+function timeOf(written: string, fallbackMs: number): { ms: number; text: string } {
+  const ms = Date.parse(written)
+  if (Number.isNaN(ms)) return { ms: fallbackMs, text: new Date(fallbackMs).toISOString() }
+  const exact = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(written)
+  return { ms, text: exact ? written : new Date(ms).toISOString() }
+}
+
+/** What was added upstream, as annotations: labels are the alert's identity. */
+function classificationOf({ classification, enrichment }: Alert): Record<string, string> {
+  const { severity, confidence, reasoning, recommendations } = classification ?? {}
+  return {
+    ...(severity === undefined ? {} : { classification_severity: severity }),
+    ...(confidence === undefined ? {} : { classification_confidence: String(confidence) }),
+    ...(reasoning === undefined ? {} : { classification_reasoning: reasoning }),
+    ...(recommendations === undefined ? {} : { classification_recommendations: recommendations.join('\n') }),
+    ...(enrichment === undefined ? {} : { enrichment: JSON.stringify(enrichment) })
+  }
+}
+
+/** Whether Go's `url.ParseRequestURI` takes it too: Alertmanager answers 422 for all if one is none. */
+function isUri(text: string | undefined): text is string {
+  return text !== undefined && URL.canParse(text) && !/[\s\p{Cc}\p{Cs}]|%(?![0-9a-f]{2})/iu.test(text)
+}
