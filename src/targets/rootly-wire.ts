@@ -33,11 +33,11 @@ export interface Seen {
 export function seenIn({ body }: WireAnswer): Seen[] {
   try {
     const { data } = JSON.parse(body) as { data: Resource | Resource[] }
-    return [data].flat().map(one => ({
-      id: String(one.id),
-      status: typeof one.attributes?.status === 'string' ? one.attributes.status : undefined,
-      text: JSON.stringify(one)
-    }))
+    return [data].flat().flatMap(one => {
+      if (typeof one.id !== 'string' && typeof one.id !== 'number') return []
+      const status = one.attributes?.status
+      return { id: String(one.id), status: typeof status === 'string' ? status : undefined, text: JSON.stringify(one) }
+    })
   } catch {
     const id = /^\s*\{\s*"data"\s*:\s*\[?\s*\{\s*(?:"type"\s*:\s*"\w+"\s*,\s*)?"id"\s*:\s*"([^"\\]+)"/.exec(body)?.[1]
     return id === undefined ? [] : [{ id, status: /"status"\s*:\s*"(\w+)"/.exec(body)?.[1], text: body }]
@@ -45,6 +45,6 @@ export function seenIn({ body }: WireAnswer): Seen[] {
 }
 
 interface Resource {
-  id: string | number
+  id?: unknown
   attributes?: { status?: unknown }
 }
