@@ -25,17 +25,18 @@ export function subjectOf(message: Message, per: RootlySettings['per']): Subject
   const onCut = (field: string) => () => message.truncated(field)
   const key = per === 'alert' ? alertKey(alert) : groupKey(message)
   const title = per === 'alert' ? headline(alert) : groupHeadline(message)
-  const links =
-    per === 'alert'
-      ? linksOf(alert.annotations, alert.generator_url)
-      : linksOf(notification.common_annotations, notification.external_url)
+  // A group of one is told as fully as the alert itself.
+  const single = per === 'alert' || (alerts.length === 1 && notification.truncated_alerts === 0)
+  const links = single
+    ? linksOf(alert.annotations, alert.generator_url)
+    : linksOf(notification.common_annotations, notification.external_url)
   const linked = links.map(({ href, text }) => `[${text}](<${href}>)`).join(' · ')
-  const body = per === 'alert' ? aboutAlert(alert, message, linked) : aboutGroup(message, linked)
+  const body = single ? aboutAlert(alert, message, linked) : aboutGroup(message, linked)
   return {
     key,
     title: cut(title, most.title, onCut('title')),
     summary: cut([opening(message, key), ...body].filter(Boolean).join('\n\n'), most.summary, onCut('summary')),
-    labels: { ...labelsOf(per === 'alert' ? alert.labels : notification.common_labels, message), fingerprint: key },
+    labels: { ...labelsOf(single ? alert.labels : notification.common_labels, message), fingerprint: key },
     url: (links.find(link => link.text === 'Source') ?? links[0])?.href
   }
 }
@@ -73,31 +74,35 @@ function aboutAlert(
     (classification?.recommendations ?? []).map(advice => `- ${cut(advice, most.label, onCut)}`).join('\n'),
     linked,
     others.map(([name, text]) => `**${name}**: ${cut(text, most.label, onCut)}`).join('\n\n'),
-    labelList(labels),
+    labelList(labels, message),
     enrichment ? `\`\`\`json\n${cut(json(enrichment), most.text, () => message.truncated('enrichment'))}\n\`\`\`` : ''
   ]
 }
 
-function aboutGroup({ alerts, notification }: Message, linked: string): string[] {
-  const shown = alerts.slice(0, most.alerts).map(alert => `- ${stateOf(alert)}: ${cut(headline(alert), most.title)}`)
+function aboutGroup(message: Message, linked: string): string[] {
+  const { alerts, notification } = message
+  const onCut = () => message.truncated('alerts')
+  const shown = alerts
+    .slice(0, most.alerts)
+    .map(alert => `- ${stateOf(alert, onCut)}: ${cut(headline(alert), most.title, onCut)}`)
   const more = alerts.length - shown.length + notification.truncated_alerts
   return [
     counts(alerts),
     [...shown, ...(more > 0 ? [`- +${more} more`] : [])].join('\n'),
     linked,
-    labelList(notification.common_labels)
+    labelList(notification.common_labels, message)
   ]
 }
 
-function stateOf(alert: Alert): string {
+function stateOf(alert: Alert, onCut: () => void): string {
   const severity = severityOf(alert)
-  return severity === undefined ? alert.status : `${alert.status}, ${span(cut(severity, most.label))}`
+  return severity === undefined ? alert.status : `${alert.status}, ${span(cut(severity, most.label, onCut))}`
 }
 
 /** Code spans, so that a label's text cannot become markup. */
-function labelList(labels: Readonly<Record<string, string>>): string {
+function labelList(labels: Readonly<Record<string, string>>, message: Message): string {
   return Object.entries(labels)
-    .map(([name, value]) => `- ${span(name)}: ${span(cut(value, most.label))}`)
+    .map(([name, value]) => `- ${span(name)}: ${span(cut(value, most.label, () => message.truncated('labels')))}`)
     .join('\n')
 }
 

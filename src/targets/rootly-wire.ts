@@ -34,15 +34,21 @@ export function seenIn({ body }: WireAnswer): Seen[] {
   try {
     const { data } = JSON.parse(body) as { data: Resource | Resource[] }
     return [data].flat().flatMap(one => {
-      if (typeof one.id !== 'string' && typeof one.id !== 'number') return []
+      const id = String(one.id ?? '')
+      if (!idForm.test(id)) return []
       const status = one.attributes?.status
-      return { id: String(one.id), status: typeof status === 'string' ? status : undefined, text: JSON.stringify(one) }
+      return { id, status: typeof status === 'string' ? status : undefined, text: JSON.stringify(one) }
     })
   } catch {
-    const id = /^\s*\{\s*"data"\s*:\s*\[?\s*\{\s*(?:"type"\s*:\s*"\w+"\s*,\s*)?"id"\s*:\s*"([^"\\]+)"/.exec(body)?.[1]
+    const id = /^\s*\{\s*"data"\s*:\s*\[?\s*\{\s*(?:"type"\s*:\s*"\w+"\s*,\s*)?"id"\s*:\s*"([\w-]{1,100})"/.exec(
+      body
+    )?.[1]
     return id === undefined ? [] : [{ id, status: /"status"\s*:\s*"(\w+)"/.exec(body)?.[1], text: body }]
   }
 }
+
+/** Rootly's ids are UUIDs; anything of that sort goes into a path and a record. */
+const idForm = /^[\w-]{1,100}$/
 
 interface Resource {
   id?: unknown

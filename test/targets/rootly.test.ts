@@ -176,8 +176,8 @@ t.test('an incident is opened, updated, looked at and resolved by the id that wa
 
 t.test('an update writes only what the alert owns', async t => {
   const target = targetOf({ severity_ids: { critical: 'sev-1' }, service_ids: ['svc'] })
-  const [request] = target.wire.requests(messageOf({ memory: { id: 'a/b' } }))
-  t.match(request, { method: 'PUT', path: '/v1/incidents/a%2Fb' })
+  const [request] = target.wire.requests(messageOf({ memory: { id: '0b5c' } }))
+  t.match(request, { method: 'PUT', path: '/v1/incidents/0b5c' })
   t.strictSame(Object.keys(attributesOf(request)), ['title', 'summary', 'severity_id'])
 })
 
