@@ -5,6 +5,7 @@ import { Duration, SecretText } from '../schema.js'
 import { type Address, addressOf, fieldOf, urlProblems } from './address.js'
 import type { Message, OpenTarget, TargetKind, Verdict, WireAnswer, WireRequest } from './contract.js'
 import { failure, judgeByStatus } from './failures.js'
+import { time } from './incident.js'
 import { settingsOf } from './settings.js'
 import { json } from './text.js'
 
@@ -124,7 +125,7 @@ function answered(answer: WireAnswer, request: Post, { message, hold }: { messag
   if (refused === 0) return verdict
   const all = message.alerts.length
   return failure('client_error', `Alertmanager refused ${refused} of ${all} alerts`, {
-    statusCode: 400,
+    statusCode: bad ? answer.statusCode : 400,
     mayHave: refused < all
   })
 }
@@ -151,8 +152,7 @@ function wireAlert(alert: Alert, now: number, hold: number) {
 function timeOf(written: string, fallbackMs: number): { ms: number; text: string } {
   const ms = Date.parse(written)
   if (Number.isNaN(ms)) return { ms: fallbackMs, text: new Date(fallbackMs).toISOString() }
-  const exact = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(written)
-  return { ms, text: exact ? written : new Date(ms).toISOString() }
+  return { ms, text: time(written)?.toUpperCase() ?? new Date(ms).toISOString() }
 }
 
 /** What was added upstream, as annotations: labels are the alert's identity. */
@@ -163,7 +163,7 @@ function classificationOf({ classification, enrichment }: Alert): Record<string,
     ...(confidence === undefined ? {} : { classification_confidence: String(confidence) }),
     ...(reasoning === undefined ? {} : { classification_reasoning: reasoning }),
     ...(recommendations === undefined ? {} : { classification_recommendations: recommendations.join('\n') }),
-    ...(enrichment === undefined ? {} : { enrichment: JSON.stringify(enrichment) })
+    ...(enrichment === undefined ? {} : { enrichment: json(enrichment) })
   }
 }
 

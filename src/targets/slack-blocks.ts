@@ -1,6 +1,7 @@
 import { type Alert, severityOf, statusOf } from '../alert.js'
 import type { Message } from './contract.js'
-import { cut, lateness } from './text.js'
+import { linksOf, webUrl } from './incident.js'
+import { cut, json, lateness } from './text.js'
 
 // Slack's limits, https://docs.slack.dev/reference/block-kit: 50 blocks, 150 characters a header, 3,000 a text.
 // chat.update takes 4,000 characters of `text`. Over all blocks about 12,000 are taken (slackapi/bolt-js issue 2509).
@@ -91,7 +92,7 @@ function titleOf(message: Message): string {
     firing < alerts.length ? `RESOLVED:${alerts.length - firing}` : ''
   ]
   const state = message.firedAndResolved ? 'FIRED AND RESOLVED' : counts.filter(Boolean).join(', ')
-  const names = [...new Set(alerts.map(nameOf))].slice(0, mostAlerts).join(', ')
+  const names = [...new Set(alerts.map(nameOf))].slice(0, mostAlerts).map(oneLine).join(', ')
   const group = Object.entries(notification.group_labels).flatMap(([name, value]) =>
     name === 'alertname' ? [] : [value]
   )
@@ -157,7 +158,8 @@ function alertText(alert: Alert, max: number, message: Message): string {
   room -= state.length + 10
 
   const links: string[] = []
-  for (const link of linksOf(alert)) {
+  for (const { href, text } of linksOf(alert.annotations, alert.generator_url)) {
+    const link = linkTo(href, text)
     if (link.length < room / 2) {
       links.push(link)
       room -= link.length + 3
@@ -167,7 +169,7 @@ function alertText(alert: Alert, max: number, message: Message): string {
   const labelText = take('labels', labels.map(([label, value]) => codeOf(`${label}=${value}`)).join(' '), room / 2)
   const classified = take('classification', classificationText(alert), room / 2)
   const annotations = take('annotations', annotationText(alert), room)
-  const enriched = take('enrichment', alert.enrichment ? codeOf(JSON.stringify(alert.enrichment)) : '', room)
+  const enriched = take('enrichment', alert.enrichment ? codeOf(json(alert.enrichment)) : '', room)
   return [title, annotations, closed(labelText), classified, closed(enriched), links.join(' · ')]
     .filter(Boolean)
     .join('\n')
@@ -187,16 +189,9 @@ function classificationText({ classification }: Alert): string {
   return `Classified ${classification.severity}${confidence}${reasoning}${recommendations.join('')}`
 }
 
-function linksOf(alert: Alert): string[] {
-  return [
-    linkTo(alert.annotations.runbook_url, 'Runbook'),
-    linkTo(alert.annotations.dashboard_url, 'Dashboard'),
-    linkTo(alert.generator_url, 'Source')
-  ].filter(Boolean)
-}
-
-function linkTo(url: string | undefined, label: string): string {
-  if (!url || !/^https?:\/\//i.test(url) || !URL.canParse(url)) return ''
+/** Empty for what is no web link. */
+function linkTo(url: string, label: string): string {
+  if (!webUrl(url)) return ''
   return `<${new URL(url).href.replaceAll('&', '&amp;').replaceAll('<', '%3C').replaceAll('>', '%3E').replaceAll('|', '%7C')}|${label}>`
 }
 
@@ -216,8 +211,9 @@ function closed(text: string): string {
   return text.endsWith('…') && text.split('`').length % 2 === 0 ? `${text}\`` : text
 }
 
+/** Cuts first, to more than any limit: a megabyte of blanks is not worth the work. */
 function oneLine(text: string): string {
-  return text.replace(/\s+/g, ' ').trim()
+  return cut(text, 10_000).replace(/\s+/g, ' ').trim()
 }
 
 /** `encodeURIComponent` throws on lone surrogates. */

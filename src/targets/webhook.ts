@@ -3,6 +3,7 @@ import { type Alert, type Notification, statusOf } from '../alert.js'
 import { SecretText } from '../schema.js'
 import { addressOf, fieldOf, urlProblems } from './address.js'
 import type { Message, TargetKind } from './contract.js'
+import { partPerAlert } from './incident.js'
 import { settingsOf } from './settings.js'
 import { json, lateness } from './text.js'
 
@@ -63,7 +64,7 @@ export const webhook: TargetKind<Settings> = {
       ({ method: 'POST', origin, path, headers, body: body(message, alerts) }) as const
     if (batch === 'notification') return { requests: message => [post(message, message.alerts)] }
     return {
-      parts: alerts => alerts.map(alert => ({ key: alert.fingerprint, alerts: [alert] })),
+      parts: partPerAlert,
       requests: message => message.alerts.map(alert => post(message, [alert]))
     }
   }
