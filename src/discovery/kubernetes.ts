@@ -1,0 +1,92 @@
+import type { Discovery, DiscoveryEvents, Snapshot } from './contract.js'
+import { connectKubernetes } from './kubernetes-api.js'
+import { openEventWriter } from './kubernetes-events.js'
+import { type SecretWatch, type Seen, watchSecrets } from './kubernetes-watch.js'
+import { openPicture } from './snapshot.js'
+
+/** Changes that come together are put into one picture. */
+const gatherMs = 20
+
+interface KubernetesOptions {
+  /** `*` among them means all; none means the own one (of the service account, or of the kubeconfig's context). */
+  namespaces: readonly string[]
+  labelSelector: string
+  /** Time between full lists, besides the watch. */
+  refreshIntervalMs: number
+}
+
+/**
+ * Finds targets in the Secrets of a Kubernetes cluster. It starts once every namespace was listed or refused, and at least
+ * one listed; an API server that fails then or later is tried again for ever, with what is known staying as it is.
+ */
+export function kubernetesDiscovery(options: KubernetesOptions, events: DiscoveryEvents): Discovery {
+  const { namespaces, labelSelector, refreshIntervalMs } = options
+  const picture = openPicture()
+  const stopping = new AbortController()
+  let watches: SecretWatch[] = []
+  let gathering: NodeJS.Timeout | undefined
+  let gather = () => {}
+  let abandon = () => {}
+
+  async function start(found: (snapshot: Snapshot) => void): Promise<void> {
+    const api = await connectKubernetes()
+    const tell = openEventWriter(api, stopping.signal)
+    const places = namespaces.includes('*') ? ['*'] : namespaces.length > 0 ? new Set(namespaces) : [api.namespace]
+
+    function build(): void {
+      const seen = watches.flatMap(watch => [...watch.secrets()]).sort(olderFirst)
+      const snapshot = picture(seen.map(({ entry }) => entry))
+      found(snapshot)
+      const metadataOf = new Map(seen.map(({ entry, metadata }) => [entry.source, metadata]))
+      tell(snapshot.invalid.map(invalid => ({ invalid, metadata: metadataOf.get(invalid.source)! })))
+    }
+
+    await new Promise<void>((resolve, reject) => {
+      abandon = () => reject(new Error('discovery was stopped'))
+      if (stopping.signal.aborted) return abandon()
+      gather = () => {
+        clearTimeout(gathering)
+        gathering = undefined
+        const states = watches.map(watch => watch.state())
+        if (stopping.signal.aborted || states.includes('waiting') || !states.includes('listed')) return
+        build()
+        resolve()
+      }
+      const changed = () => {
+        gathering ??= setTimeout(gather, gatherMs)
+      }
+      watches = [...places].map(namespace =>
+        watchSecrets({ api, namespace, labelSelector, refreshIntervalMs, events, changed })
+      )
+    })
+  }
+
+  return {
+    source: 'kubernetes',
+    start,
+    async refresh() {
+      const refreshed = await Promise.allSettled(watches.map(watch => watch.relist()))
+      gather()
+      const failures = refreshed.flatMap(result => (result.status === 'rejected' ? [result.reason.message] : []))
+      if (failures.length > 0) throw new Error(failures.join('; '))
+    },
+    async stop() {
+      stopping.abort()
+      abandon()
+      clearTimeout(gathering)
+      await Promise.all(watches.map(watch => watch.stop()))
+    }
+  }
+}
+
+function olderFirst({ metadata: a }: Seen, { metadata: b }: Seen): number {
+  return (
+    Date.parse(a.creationTimestamp) - Date.parse(b.creationTimestamp) ||
+    compare(a.namespace, b.namespace) ||
+    compare(a.name, b.name)
+  )
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
