@@ -134,8 +134,8 @@ function originOf({ notification, truncated }: Message): string[] {
 }
 
 /**
- * One alert in at most `max` code points. Name and links come first; what they leave is for labels and classification,
- * at most half of it each, and then for the annotations, which are the first to be cut.
+ * One alert in at most `max` code points. Name and links come first; of what they leave, labels, classification and
+ * enrichment take at most half each, and the annotations the rest: they are the first to be cut.
  */
 function alertText(alert: Alert, max: number, message: Message): string {
   let room = max
@@ -168,8 +168,8 @@ function alertText(alert: Alert, max: number, message: Message): string {
   const labels = Object.entries(alert.labels).filter(([label]) => label !== 'alertname')
   const labelText = take('labels', labels.map(([label, value]) => codeOf(`${label}=${value}`)).join(' '), room / 2)
   const classified = take('classification', classificationText(alert), room / 2)
+  const enriched = take('enrichment', alert.enrichment ? codeOf(json(alert.enrichment)) : '', room / 2)
   const annotations = take('annotations', annotationText(alert), room)
-  const enriched = take('enrichment', alert.enrichment ? codeOf(json(alert.enrichment)) : '', room)
   return [title, annotations, closed(labelText), classified, closed(enriched), links.join(' · ')]
     .filter(Boolean)
     .join('\n')
