@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse, parseAllDocuments, stringify } from 'yaml'
+import { secretEntry } from '../../src/discovery/kubernetes-secret.js'
+import type { Problem } from '../../src/schema.js'
 
 // `go install` puts helm where a shell's PATH may not look.
 process.env.PATH += `:${process.env.GOPATH ?? `${process.env.HOME}/go`}/bin`
@@ -69,3 +71,13 @@ export const server = (objects: Record<string, Rendered>) => podSpec(objects).co
 /** The environment of the server; what comes from a Secret has a stand-in. */
 export const env = (objects: Record<string, Rendered>): Record<string, string> =>
   Object.fromEntries(server(objects).env.map((entry: Rendered) => [entry.name, entry.value ?? 'redis://from-a-secret']))
+
+/** What discovery makes of a Secret as it is written: its target's name, or what is wrong with it. */
+export function targetIn({ metadata, stringData }: Rendered): string | Problem[] {
+  const data = Object.fromEntries(
+    Object.entries<string>(stringData).map(([key, text]) => [key, Buffer.from(text).toString('base64')])
+  )
+  const stored = { namespace: 'monitoring', uid: '1', resourceVersion: '1', creationTimestamp: '2026-01-01T00:00:00Z' }
+  const { reading } = secretEntry({ metadata: { ...stored, name: metadata.name }, data })
+  return reading.ok ? reading.value.name : reading.problems
+}
