@@ -140,7 +140,7 @@ function originOf({ notification, truncated }: Message): string[] {
 function alertText(alert: Alert, max: number, message: Message): string {
   let room = max
   const take = (field: string, text: string, most: number): string => {
-    const limit = Math.min(most, room - 1)
+    const limit = Math.floor(Math.min(most, room - 1))
     if (text === '') return ''
     if (limit < 2) {
       message.truncated(field)

@@ -1,4 +1,4 @@
-/** The first `max` code points of a text; if any had to go, the last of them is `…` and `onCut` is told. */
+/** The first `max` (a whole number) code points of a text; if any had to go, the last of them is `…` and `onCut` is told. */
 export function cut(text: string, max: number, onCut?: () => void): string {
   if (text.length <= max) return text
   let units = 0
