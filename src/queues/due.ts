@@ -7,10 +7,11 @@ export interface DueIndex {
   size(): number
   /** Puts a record at its place, or takes it out with null. `expiresAt`: when it is to be forgotten. */
   set(id: string, place: Place | null, expiresAt: number | undefined): void
-  due(target: string, now: number, limit: number): string[]
+  due(target: string, priority: Priority, now: number, limit: number): string[]
   earliest(): Map<string, number>
   /** Moves the places that lie later and returns their ids. O(1) if there are none. */
   hasten(target: string, dueAt: number): string[]
+  owed(target: string): number
   depths(): Depth[]
   weakest(target: string): string | undefined
   /** Ids whose end has come, at most `limit`. They stay until they are set to null. */
@@ -69,7 +70,10 @@ export function dueIndex(): DueIndex {
   }
 
   return {
-    get: id => items.get(id),
+    get(id) {
+      const item = items.get(id)
+      return item && { target: item.target, priority: item.priority, dueAt: item.dueAt, acceptedAt: item.acceptedAt }
+    },
     size: () => items.size,
     set(id, place, expiresAt = Infinity) {
       const old = items.get(id)
@@ -79,14 +83,9 @@ export function dueIndex(): DueIndex {
       const { target, priority, dueAt, acceptedAt } = place
       putIn({ id, target, priority, dueAt, acceptedAt, expiresAt, dueSlot: 0, ageSlot: 0, endSlot: 0 })
     },
-    due(target, now, limit) {
-      const room = rooms.get(target)
-      const ids: string[] = []
-      for (const priority of room ? priorities : []) {
-        const found = room!.buckets[priority].byDue.first(limit - ids.length, item => item.dueAt <= now)
-        for (const item of found) ids.push(item.id)
-      }
-      return ids
+    due(target, priority, now, limit) {
+      const found = rooms.get(target)?.buckets[priority].byDue.first(limit, item => item.dueAt <= now)
+      return found?.map(item => item.id) ?? []
     },
     earliest() {
       const times = new Map<string, number>()
@@ -111,6 +110,7 @@ export function dueIndex(): DueIndex {
       room.latest = dueAt
       return moved
     },
+    owed: target => rooms.get(target)?.size ?? 0,
     depths: () => [...rooms].map(([target, { buckets }]) => depthOf(target, buckets)),
     weakest(target) {
       const room = rooms.get(target)

@@ -53,6 +53,7 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
   return {
     backend: 'memory',
     durable: false,
+    shared: false,
     read(ids) {
       const now = Date.now()
       return ids.map(id => alive(records.get(id), now)?.fields)
@@ -62,9 +63,10 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
     hold: localHold,
     release: () => {},
     next: numbers.next,
-    due: (target, now, limit) => settle().due(target, now, limit),
+    due: (target, priority, now, limit) => settle().due(target, priority, now, limit),
     earliest: () => settle().earliest(),
     hasten: async (target, dueAt) => void settle().hasten(target, dueAt),
+    owed: target => settle().owed(target),
     depths: () => settle().depths(),
     weakest: target => settle().weakest(target),
     async list(prefix, after, limit) {

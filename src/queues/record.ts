@@ -14,8 +14,8 @@ export function changed(before: Kept | undefined, change: Change, now: number): 
   const fields: Fields = change.replace ? {} : { ...base?.fields }
   for (const name in change.set) {
     const value = change.set[name]
-    if (value === undefined) delete fields[name]
-    else fields[name] = value
+    if (value === null) delete fields[name]
+    else if (value !== undefined) fields[name] = value
   }
   return { fields, expiresAt: change.expiresAt ?? base?.expiresAt ?? Infinity }
 }

@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Database, open, type RootDatabase } from 'lmdb'
+import { type Place, StoreUnavailable } from './contract.js'
+import { lockDirectory } from './lock.js'
+import type { Kept } from './record.js'
+import { upgrade } from './upgrades.js'
+import { verify } from './verify.js'
+
+/** What a checkpoint writes for one record. */
+export interface Row {
+  /** Absent: the record is removed. */
+  readonly kept?: Kept
+  /** Absent: its place stays as it is on disk. */
+  readonly place?: Place | null
+}
+
+/**
+ * The directory of the embedded store: a journal of changes, which makes them durable at the price of one sequential
+ * write for many, and the tables that a checkpoint brings up to date with it. Every promise resolves after fsync.
+ */
+export interface Disk {
+  read(id: string): Kept | undefined
+  place(id: string): Place | undefined
+  places(): Iterable<{ id: string; place: Place; expiresAt: number }>
+  /** What was journalled since the last checkpoint, oldest first. */
+  journal(): Iterable<{ number: number; text: string }>
+  append(number: number, text: string): Promise<void>
+  apply(rows: readonly (readonly [id: string, row: Row])[]): Promise<void>
+  /** Forgets the journal up to a number, and remembers the last number that `next()` gave. */
+  settled(journalNumber: number, lastNumber: number): Promise<void>
+  lastNumber(): number
+  /** Records in id order: after `after`, or from `prefix` on. */
+  range(prefix: string, after: string | undefined): Iterable<{ id: string; kept: Kept }>
+  /** When each record after `after` ends, in id order. */
+  ends(after: string | undefined): Iterable<{ id: string; expiresAt: number }>
+  size(): number
+  close(): Promise<void>
+}
+
+export type Tables = Readonly<Record<'meta' | 'records' | 'places', Database<string, string>>> & {
+  readonly journal: Database<string, number>
+}
+
+/** Locks, checks, upgrades and opens a directory, made with mode 0700. Rejects with `StoreUnavailable` and the reason. */
+export async function openDisk(dir: string): Promise<Disk> {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new StoreUnavailable(`the queue directory ${dir} cannot be made`, { cause })
+  }
+  const unlock = await lockDirectory(dir)
+  const file = join(dir, 'data.mdb')
+  const fresh = !existsSync(file)
+  try {
+    verify(file)
+    const env = open<string, string>({ ...options, path: dir })
+    try {
+      const tables = openTables(env)
+      await upgrade(env, tables)
+      return diskOf(env, tables, unlock)
+    } catch (error) {
+      await env.close()
+      throw error
+    }
+  } catch (cause) {
+    if (fresh) rmSync(file, { force: true })
+    unlock()
+    if (cause instanceof StoreUnavailable) throw cause
+    throw new StoreUnavailable(`the queue directory ${dir} cannot be opened`, { cause })
+  }
+}
+
+/**
+ * With `overlappingSync` off a commit's promise resolves after fsync; with `eventTurnBatching` on a failed commit
+ * rejects a promise inside lmdb-js that nobody can catch, which would end the process.
+ */
+const options = {
+  noSubdir: false,
+  overlappingSync: false,
+  eventTurnBatching: false,
+  encoding: 'string',
+  maxDbs: 8
+} as const
+
+function openTables(env: RootDatabase<string, string>): Tables {
+  return {
+    meta: env.openDB({ name: 'meta', encoding: 'string' }),
+    records: env.openDB({ name: 'records', encoding: 'string' }),
+    places: env.openDB({ name: 'places', encoding: 'string' }),
+    journal: env.openDB<string, number>({ name: 'journal', encoding: 'string' })
+  }
+}
+
+function diskOf(env: RootDatabase<string, string>, tables: Tables, unlock: () => void): Disk {
+  const { meta, records, places, journal } = tables
+  return {
+    read: id => decoded(records.get(id)),
+    place: id => placed(places.get(id))?.place,
+    *places() {
+      for (const { key, value } of places.getRange()) yield { id: key, ...placed(value)! }
+    },
+    *journal() {
+      for (const { key, value } of journal.getRange()) yield { number: key, text: value }
+    },
+    append: (number, text) => durable(journal.put(number, text)),
+    async apply(rows) {
+      const batch = env.batch(() => {
+        for (const [id, { kept, place }] of rows) {
+          if (kept) quiet(records.put(id, `${kept.expiresAt};${JSON.stringify(kept.fields)}`))
+          else quiet(records.remove(id))
+          if (place) quiet(places.put(id, JSON.stringify(placeRow(place, kept?.expiresAt))))
+          else if (place === null) quiet(places.remove(id))
+        }
+      })
+      await durable(batch)
+    },
+    async settled(journalNumber, lastNumber) {
+      const numbers = [...journal.getKeys({ end: journalNumber + 1 })]
+      const batch = env.batch(() => {
+        for (const number of numbers) quiet(journal.remove(number))
+        quiet(meta.put('last_number', String(lastNumber)))
+      })
+      await durable(batch)
+      env.resetReadTxn()
+    },
+    lastNumber: () => Number(meta.get('last_number') ?? 0),
+    *range(prefix, after) {
+      const start = after === undefined || after < prefix ? prefix : after
+      for (const { key, value } of records.getRange({ start, exclusiveStart: start === after })) {
+        if (!key.startsWith(prefix)) return
+        yield { id: key, kept: decoded(value)! }
+      }
+    },
+    *ends(after) {
+      for (const { key, value } of records.getRange({ start: after, exclusiveStart: true })) {
+        yield { id: key, expiresAt: Number(value.slice(0, value.indexOf(';'))) }
+      }
+    },
+    size: () => (records.getStats() as { entryCount: number }).entryCount,
+    async close() {
+      await env.close()
+      unlock()
+    }
+  }
+}
+
+/** LMDB takes keys of up to 1,978 bytes: a longer id is kept under its hash. Every key is its own key. */
+export function keyOf(id: string): string {
+  return id.length <= 300 ? id : `${id.slice(0, 64)}~${createHash('sha256').update(id).digest('hex')}`
+}
+
+function decoded(text: string | undefined): Kept | undefined {
+  if (text === undefined) return undefined
+  const end = text.indexOf(';')
+  try {
+    return { expiresAt: Number(text.slice(0, end)), fields: JSON.parse(text.slice(end + 1)) }
+  } catch (cause) {
+    throw new StoreUnavailable('a record of the queue cannot be read: it is damaged', { cause })
+  }
+}
+
+type PlaceRow = readonly [
+  target: string,
+  priority: Place['priority'],
+  dueAt: number,
+  acceptedAt: number,
+  expiresAt: number | null
+]
+
+function placeRow({ target, priority, dueAt, acceptedAt }: Place, expiresAt = Infinity): PlaceRow {
+  return [target, priority, dueAt, acceptedAt, expiresAt === Infinity ? null : expiresAt]
+}
+
+function placed(text: string | undefined): { place: Place; expiresAt: number } | undefined {
+  if (text === undefined) return undefined
+  const [target, priority, dueAt, acceptedAt, expiresAt] = JSON.parse(text) as PlaceRow
+  return { place: { target, priority, dueAt, acceptedAt }, expiresAt: expiresAt ?? Infinity }
+}
+
+/** Waits for a commit; what lmdb-js tells of its failure comes as a promise of its own, which must not be left alone. */
+async function durable(commit: Promise<boolean>): Promise<void> {
+  try {
+    await commit
+  } catch (cause) {
+    ;(cause as { commitError?: Promise<never> }).commitError?.catch(() => {})
+    throw new StoreUnavailable('the queue directory cannot be written', { cause })
+  }
+}
+
+/** Parts of a batch fail with the batch, which is waited for. */
+function quiet(part: Promise<boolean>): void {
+  part.catch(() => {})
+}

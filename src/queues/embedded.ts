@@ -1,0 +1,330 @@
+import { type Change, type Place, type Store, StoreUnavailable } from './contract.js'
+import { keyOf, openDisk, type Row } from './disk.js'
+import { dueIndex } from './due.js'
+import { localHold } from './memory.js'
+import { merged, sortedSlices } from './merge.js'
+import { alive, changed, counter, type Kept } from './record.js'
+
+export interface EmbeddedOptions {
+  readonly dir: string
+  /** How long a note may wait for company before it is journalled, in milliseconds. Default 50. */
+  readonly noteDelayMs?: number
+  /** After so many changed records the tables are brought up to date. Default 50,000. */
+  readonly checkpointRecords?: number
+  /** How often expired records are looked for, in milliseconds. Default 1 s. */
+  readonly sweepMs?: number
+}
+
+/** Changes that belong together, what they made of their records, and who waits for them to be durable. */
+interface Group {
+  readonly at: number
+  readonly changes: readonly Change[]
+  readonly cells: (readonly [id: string, cell: Row])[]
+  readonly waiting?: { resolve(): void; reject(error: unknown): void }
+}
+
+const journalBytesPerWrite = 1_000_000
+const checkpointBytes = 32_000_000
+const rowsPerWrite = 500
+const maxUnwritten = 20_000
+const retryMs = 1_000
+/** After a failure writes are refused for so long without a try, so that a full disk does not cost the processor too. */
+const restMs = 200
+
+/**
+ * The store of one process, on LMDB in a directory of its own. Changes take effect in memory at once and are journalled
+ * in groups, which makes them durable; the tables are brought up to date by a checkpoint now and then. A read looks
+ * into what is not journalled yet, then into what is not in the tables yet, then into the tables. Values must be JSON.
+ */
+export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
+  const { dir, noteDelayMs = 50, checkpointRecords = 50_000, sweepMs = 1_000 } = options
+  const disk = await openDisk(dir)
+  const index = dueIndex()
+
+  /** Records by how far they have come: not durable yet; in the journal; from there on their way into the tables. */
+  let fresh = new Map<string, Row>()
+  let journalled = new Map<string, Row>()
+  let leaving: Map<string, Row> | undefined
+  /** What was read from the tables of late, also that there was nothing. */
+  const recent = new Map<string, Kept | undefined>()
+
+  let groups: Group[] = []
+  let journalNumber = 0
+  let journalBytes = 0
+  let running: Promise<void> | undefined
+  let checkpointing: Promise<void> | undefined
+  let checkpointNotBefore = 0
+  let timer: NodeJS.Timeout | undefined
+  let failure: { readonly message: string; readonly at: number } | undefined
+  let lost = 0
+  let closed = false
+  let swept: string | undefined
+
+  const overlay = (id: string) => fresh.get(id) ?? journalled.get(id) ?? leaving?.get(id)
+
+  const lookup = (id: string): Kept | undefined => {
+    const row = overlay(id)
+    if (row) return row.kept
+    if (recent.has(id)) return recent.get(id)
+    const kept = disk.read(id)
+    if (recent.size >= 2_000) recent.clear()
+    recent.set(id, kept)
+    return kept
+  }
+
+  /** Makes changes visible. They are durable once their group has been journalled. */
+  const stage = (changes: readonly Change[], at: number, waiting?: Group['waiting']) => {
+    const cells: Group['cells'] = []
+    for (const change of changes) {
+      const id = keyOf(change.id)
+      const before = lookup(id)
+      const kept = changed(before, change, at)
+      const expired = before !== undefined && !alive(before, at)
+      const row: Row = { kept, place: placeAfter(change, expired, index.get(id)) }
+      fresh.set(id, row)
+      cells.push([id, row])
+      if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
+    }
+    groups.push({ at, changes, cells, waiting })
+  }
+
+  const flush = (): Promise<void> => {
+    clearTimeout(timer)
+    timer = undefined
+    running ??= run()
+    return running
+  }
+
+  /** Journals what waits, in order, until nobody waits for it any more. What comes in one turn is written together. */
+  const run = async () => {
+    await new Promise(setImmediate)
+    do await journal()
+    while (groups.some(group => group.waiting))
+    running = undefined
+    if (groups.length > 0) flushLater(failure ? retryMs : noteDelayMs)
+  }
+
+  const flushLater = (delayMs: number) => {
+    if (!running && !closed) timer ??= setTimeout(flush, delayMs).unref()
+  }
+
+  const journal = async () => {
+    const texts: string[] = []
+    let bytes = 0
+    while (texts.length < groups.length && bytes < journalBytesPerWrite) {
+      const { at, changes } = groups[texts.length]!
+      const text = `{"at":${at},"changes":${JSON.stringify(changes)}}`
+      texts.push(text)
+      bytes += text.length
+    }
+    if (texts.length === 0) return
+    const batch = groups.splice(0, texts.length)
+    try {
+      await disk.append(++journalNumber, `{"next":${numbers.last()},"groups":[${texts.join()}]}`)
+    } catch (error) {
+      return putBack(batch, error as StoreUnavailable)
+    }
+    failure = undefined
+    journalBytes += bytes
+    settle(batch)
+    const full = journalled.size >= checkpointRecords || journalBytes >= checkpointBytes
+    if (full && Date.now() >= checkpointNotBefore) checkpointing ??= checkpoint()
+  }
+
+  const settle = (batch: readonly Group[]) => {
+    for (const { cells, waiting } of batch) {
+      for (const [id, row] of cells) {
+        const place = row.place === undefined ? journalled.get(id)?.place : row.place
+        journalled.set(id, { kept: row.kept, place })
+        if (fresh.get(id) === row) fresh.delete(id)
+      }
+      waiting?.resolve()
+    }
+  }
+
+  /** After a failed write: whoever waits is told and their changes are taken back; notes are kept for another try. */
+  const putBack = (batch: readonly Group[], error: StoreUnavailable) => {
+    failure = { message: error.message, at: Date.now() }
+    groups = [...batch, ...groups]
+    let unwritten = groups.reduce((sum, group) => sum + (group.waiting ? 0 : group.changes.length), 0)
+    const failed = groups.filter(group => group.waiting)
+    if (failed.length === 0 && unwritten <= maxUnwritten) return
+    const kept = groups.filter(group => !group.waiting)
+    while (unwritten > maxUnwritten) {
+      const { changes } = kept.shift()!
+      unwritten -= changes.length
+      lost += changes.length
+    }
+    const ids = new Set(groups.flatMap(group => group.cells.map(([id]) => id)))
+    groups = []
+    fresh = new Map()
+    for (const id of ids) index.set(id, durablePlace(id) ?? null, lookup(id)?.expiresAt)
+    for (const { changes, at } of kept) stage(changes, at)
+    for (const { waiting } of failed) waiting!.reject(error)
+  }
+
+  const durablePlace = (id: string): Place | null | undefined => {
+    const rows = [journalled.get(id), leaving?.get(id)]
+    const row = rows.find(row => row?.place !== undefined)
+    return row ? row.place : disk.place(id)
+  }
+
+  /** Brings the tables up to date with the journal, in slices between which everything else goes on. */
+  const checkpoint = async (): Promise<void> => {
+    const rows = journalled
+    const upTo = journalNumber
+    const now = Date.now()
+    leaving = rows
+    journalled = new Map()
+    journalBytes = 0
+    try {
+      for await (const slice of sortedSlices(rows, rowsPerWrite)) {
+        await disk.apply(slice.map(([id, row]) => [id, alive(row.kept, now) ? row : { place: null }]))
+      }
+      await disk.settled(upTo, numbers.last())
+      recent.clear()
+    } catch (error) {
+      failure = { message: (error as StoreUnavailable).message, at: Date.now() }
+      for (const [id, { kept, place }] of journalled) {
+        rows.set(id, { kept, place: place === undefined ? rows.get(id)?.place : place })
+      }
+      journalled = rows
+      checkpointNotBefore = failure.at + 10 * retryMs
+    }
+    leaving = undefined
+    checkpointing = undefined
+  }
+
+  /** Looks at some records in turn, for at most 5 ms, and drops those whose time is over; all of them within an hour. */
+  const sweep = () => {
+    const now = Date.now()
+    const until = performance.now() + 5
+    const drops: Change[] = index.ended(now, 500).map(id => ({ id, drop: true }))
+    let left = Math.max(1_000, (disk.size() * sweepMs) / 3_600_000)
+    let last: string | undefined
+    for (const { id, expiresAt } of disk.ends(swept)) {
+      if (expiresAt <= now && !overlay(id)) drops.push({ id, drop: true })
+      last = id
+      if (--left <= 0 || performance.now() > until) break
+      last = undefined
+    }
+    swept = last
+    if (drops.length > 0) note(drops)
+  }
+
+  const note = (changes: readonly Change[]) => {
+    if (closed || changes.length === 0) return
+    stage(changes, Date.now())
+    flushLater(noteDelayMs)
+  }
+
+  const write = async (changes: readonly Change[]): Promise<void> => {
+    if (closed) throw new StoreUnavailable('the queue is closed')
+    if (changes.length === 0) return
+    const now = Date.now()
+    if (failure && now - failure.at < restMs) throw new StoreUnavailable(failure.message)
+    const { promise, resolve, reject } = withResolvers()
+    stage(changes, now, { resolve, reject })
+    void flush()
+    return promise
+  }
+
+  /** The index, without what has expired. */
+  const places = () => {
+    note(index.ended(Date.now(), 1_000).map(id => ({ id, drop: true })))
+    return index
+  }
+
+  for (const { id, place, expiresAt } of disk.places()) index.set(id, place, expiresAt)
+  let last = disk.lastNumber()
+  for (const { number, text } of disk.journal()) {
+    const entry = JSON.parse(text) as { next: number; groups: Pick<Group, 'at' | 'changes'>[] }
+    for (const { at, changes } of entry.groups) stage(changes.map(endless), at)
+    journalNumber = number
+    journalBytes += text.length
+    last = Math.max(last, entry.next)
+  }
+  settle(groups)
+  groups = []
+  const numbers = counter(last)
+  const sweeper = setInterval(sweep, sweepMs).unref()
+
+  return {
+    backend: 'embedded',
+    durable: true,
+    shared: false,
+    read(ids) {
+      const now = Date.now()
+      return ids.map(id => alive(lookup(keyOf(id)), now)?.fields)
+    },
+    write,
+    note,
+    hold: localHold,
+    release: () => {},
+    next: numbers.next,
+    due: (target, priority, now, limit) => places().due(target, priority, now, limit),
+    earliest: () => places().earliest(),
+    async hasten(target, dueAt) {
+      const ids = places().hasten(target, dueAt)
+      for (let start = 0; start < ids.length; start += rowsPerWrite) {
+        const moved = ids.slice(start, start + rowsPerWrite).map(id => ({ id, place: index.get(id) }))
+        await write(moved.filter(({ place }) => place?.target === target))
+      }
+    },
+    owed: target => places().owed(target),
+    depths: () => places().depths(),
+    weakest: target => places().weakest(target),
+    async list(prefix, after, limit) {
+      const now = Date.now()
+      const found: { id: string; fields: Kept['fields'] }[] = []
+      const layers = [fresh, journalled, ...(leaving ? [leaving] : [])]
+      for (const { id, kept } of merged(layers, disk.range(prefix, after), { prefix, after })) {
+        if (found.length >= limit) break
+        const { fields } = alive(kept, now) ?? {}
+        if (fields) found.push({ id, fields })
+      }
+      return found
+    },
+    status: () => ({
+      backend: 'embedded',
+      available: failure === undefined,
+      warnings: [
+        ...(failure ? [failure.message] : []),
+        ...(lost > 0 ? [`${lost} outcomes were lost while the queue directory could not be written`] : [])
+      ],
+      unwritten: failure ? groups.reduce((sum, group) => sum + group.changes.length, 0) : 0
+    }),
+    async close() {
+      if (closed) return
+      clearInterval(sweeper)
+      do await flush()
+      while (groups.length > 0 && !failure)
+      closed = true
+      await checkpointing
+      await disk.close()
+    }
+  }
+}
+
+/** Undefined: the place stays as it is on disk. A new end is written beside the place, so it counts as a change. */
+function placeAfter(change: Change, expired: boolean, current: Place | undefined): Place | null | undefined {
+  if (change.drop) return null
+  if (change.place !== undefined) return change.place
+  if (expired) return null
+  return change.expiresAt === undefined ? undefined : current
+}
+
+/** JSON has no Infinity: a change that came with it comes back with null. */
+function endless(change: Change): Change {
+  return change.expiresAt === null ? { ...change, expiresAt: Infinity } : change
+}
+
+function withResolvers() {
+  let resolve!: () => void
+  let reject!: (error: unknown) => void
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}

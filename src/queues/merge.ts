@@ -1,0 +1,59 @@
+import type { Row } from './disk.js'
+import type { Kept } from './record.js'
+
+type Entry = readonly [id: string, row: Row]
+
+/**
+ * All rows in id order, `size` at a time: neighbours lie on the same pages of the table, which are then written once.
+ * Sorted in parts with a pause after each, so that 50,000 rows do not hold up the event loop.
+ */
+export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number): AsyncGenerator<Entry[]> {
+  const runs: Entry[][] = []
+  let run: Entry[] = []
+  for (const entry of rows) {
+    run.push(entry)
+    if (run.length < 2_000) continue
+    runs.push(run.sort(byId).reverse())
+    run = []
+    await new Promise(setImmediate)
+  }
+  runs.push(run.sort(byId).reverse())
+  for (;;) {
+    const slice: Entry[] = []
+    while (slice.length < size) {
+      const smallest = runs.reduce((a, b) =>
+        b.length > 0 && (a.length === 0 || byId(b.at(-1)!, a.at(-1)!) < 0) ? b : a
+      )
+      if (smallest.length === 0) break
+      slice.push(smallest.pop()!)
+    }
+    if (slice.length === 0) return
+    yield slice
+  }
+}
+
+function byId([a]: Entry, [b]: Entry): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** The table's records with the layers that lie over it, the first layer first, in id order. */
+export function* merged(
+  layers: readonly ReadonlyMap<string, Row>[],
+  table: Iterable<{ id: string; kept: Kept }>,
+  { prefix, after = '' }: { prefix: string; after?: string }
+): Generator<{ id: string; kept: Kept | undefined }> {
+  const over = new Map<string, Kept | undefined>()
+  for (const layer of layers) {
+    for (const [id, { kept }] of layer) if (id.startsWith(prefix) && id > after && !over.has(id)) over.set(id, kept)
+  }
+  const ids = [...over.keys()].sort()
+  let position = 0
+  for (const entry of table) {
+    while (position < ids.length && ids[position]! < entry.id) {
+      const id = ids[position++]!
+      yield { id, kept: over.get(id) }
+    }
+    if (!over.has(entry.id)) yield entry
+  }
+  for (const id of ids.slice(position)) yield { id, kept: over.get(id) }
+}

@@ -1,0 +1,49 @@
+import type { RootDatabase } from 'lmdb'
+import { type Place, StoreUnavailable } from './contract.js'
+import type { Tables } from './disk.js'
+
+/** The form in which this version keeps its data. A new one needs an upgrade from the one before. */
+export const currentSchema = 2
+
+/** From each older form to the next. They run in one transaction with the new number: all or nothing. */
+const upgrades: Record<number, (tables: Tables) => void> = {
+  1: addPriorities
+}
+
+/** Brings a directory up to the current form; a newer one is refused, since it may hold what this version would lose. */
+export async function upgrade(env: RootDatabase<string, string>, tables: Tables): Promise<void> {
+  const text = tables.meta.get('schema')
+  if (text !== undefined && !/^\d+$/.test(text))
+    throw new StoreUnavailable('the queue directory is damaged: no schema number')
+  const found = text === undefined ? currentSchema : Number(text)
+  if (found > currentSchema) {
+    throw new StoreUnavailable(
+      `the queue directory has schema ${found}, this version knows ${currentSchema}: use the newer version again`
+    )
+  }
+  if (text !== undefined && found === currentSchema) return
+  env.transactionSync(() => {
+    for (let schema = found; schema < currentSchema; schema++) upgrades[schema]!(tables)
+    tables.meta.putSync('schema', String(currentSchema))
+  })
+}
+
+interface JournalEntry {
+  next: number
+  groups: { at: number; changes: { place?: Place | null }[] }[]
+}
+
+/** Schema 1 had no priorities: what it owed counts as medium. */
+function addPriorities({ places, journal }: Tables): void {
+  for (const { key, value } of [...places.getRange()]) {
+    const [target, dueAt, acceptedAt, expiresAt] = JSON.parse(value)
+    places.putSync(key, JSON.stringify([target, 'medium', dueAt, acceptedAt, expiresAt ?? null]))
+  }
+  for (const { key, value } of [...journal.getRange()]) {
+    const entry = JSON.parse(value) as JournalEntry
+    for (const { changes } of entry.groups) {
+      for (const change of changes) if (change.place) change.place = { ...change.place, priority: 'medium' }
+    }
+    journal.putSync(key, JSON.stringify(entry))
+  }
+}
