@@ -57,3 +57,11 @@ export function statusOf(alerts: readonly Alert[]): AlertStatus {
 export function severityOf(alert: Alert): string | undefined {
   return alert.classification?.severity ?? alert.labels.severity
 }
+
+/** What all alerts share, as Alertmanager computes common labels and annotations. */
+export function commonOf(alerts: readonly Alert[], of: 'labels' | 'annotations'): Record<string, string> {
+  const [first, ...rest] = alerts
+  return Object.fromEntries(
+    Object.entries(first?.[of] ?? {}).filter(([name, value]) => rest.every(alert => alert[of][name] === value))
+  )
+}

@@ -4,7 +4,7 @@ export type Fields = Record<string, unknown>
 /** One change of one record. Changes of one `write` are applied in order, all or none. */
 export interface Change {
   readonly id: string
-  /** Fields to set; with `replace` they are all that the record has afterwards. */
+  /** Fields to set, `null` removes one; with `replace` they are all that the record has afterwards. */
   readonly set?: Fields
   readonly replace?: boolean
   /** Removes the record and its place in every index. */
@@ -52,6 +52,8 @@ export interface Store {
   readonly backend: 'embedded' | 'redis' | 'memory'
   /** Whether what was written outlives the process. */
   readonly durable: boolean
+  /** Whether other processes use it too: only then are `hold` and `release` needed. */
+  readonly shared: boolean
   /** The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed. */
   read(ids: readonly string[]): (Fields | undefined)[] | Promise<(Fields | undefined)[]>
   /** Resolves once the changes are durable: on disk, or acknowledged. Later reads see them at once. */
@@ -63,12 +65,14 @@ export interface Store {
   release(hold: Hold): void
   /** A number larger than any given before, in any process that shares the store. */
   next(): number | Promise<number>
-  /** Ids of the target's entries that are due, highest priority first, then longest due, at most `limit`. */
-  due(target: string, now: number, limit: number): string[] | Promise<string[]>
+  /** Ids of the target's entries of that priority that are due, longest due first, at most `limit`. */
+  due(target: string, priority: Priority, now: number, limit: number): string[] | Promise<string[]>
   /** The earliest `dueAt` of each target that is owed anything. */
   earliest(): Map<string, number> | Promise<Map<string, number>>
   /** Moves every place of the target that lies later than `dueAt` to it. */
   hasten(target: string, dueAt: number): Promise<void>
+  /** How many entries the target is owed. */
+  owed(target: string): number | Promise<number>
   depths(): Depth[] | Promise<Depth[]>
   /** The id of the target's entry to give up when its room is full: lowest priority, then oldest accepted. */
   weakest(target: string): string | undefined | Promise<string | undefined>

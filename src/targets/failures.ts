@@ -4,16 +4,30 @@ const oneHourMs = 3_600_000
 
 /** What each reason means for a retry, where the status does not say more. */
 const typeOfReason: Record<ErrorReason, ErrorType> = {
-  timeout: 'transient', dns: 'transient', connection: 'transient', tls: 'transient', server_error: 'transient', cancelled: 'transient',
+  timeout: 'transient',
+  dns: 'transient',
+  connection: 'transient',
+  tls: 'transient',
+  server_error: 'transient',
+  cancelled: 'transient',
   rate_limited: 'rate_limited',
-  auth: 'configuration', not_found: 'configuration',
-  client_error: 'permanent', rejected: 'permanent', blocked_address: 'permanent', payload_too_large: 'permanent',
-  target_not_found: 'permanent', queue_full: 'permanent',
+  auth: 'configuration',
+  not_found: 'configuration',
+  client_error: 'permanent',
+  rejected: 'permanent',
+  blocked_address: 'permanent',
+  payload_too_large: 'permanent',
+  target_not_found: 'permanent',
+  queue_full: 'permanent',
   internal: 'unknown'
 }
 
 /** A failure for a reason of the closed set. */
-export function failure(reason: ErrorReason, message: string, more: Partial<Pick<Failure, 'type' | 'statusCode' | 'retryAfterMs' | 'mayHave'>> = {}): Failure {
+export function failure(
+  reason: ErrorReason,
+  message: string,
+  more: Partial<Pick<Failure, 'type' | 'statusCode' | 'retryAfterMs' | 'mayHave'>> = {}
+): Failure {
   return { kind: 'failed', type: typeOfReason[reason], reason, message, mayHave: false, ...more }
 }
 
@@ -22,10 +36,12 @@ export function judgeByStatus(answer: WireAnswer, title: string, now: number): V
   const { statusCode } = answer
   if (statusCode >= 200 && statusCode < 300) return { kind: 'delivered' }
   const message = `${title} answered ${statusCode}`
-  if (statusCode === 429) return failure('rate_limited', message, { statusCode, retryAfterMs: retryAfterMs(answer, now) })
+  if (statusCode === 429)
+    return failure('rate_limited', message, { statusCode, retryAfterMs: retryAfterMs(answer, now) })
   if (statusCode === 408) return failure('timeout', message, { statusCode })
   if (statusCode === 425) return failure('server_error', message, { statusCode })
-  if (statusCode >= 500) return failure('server_error', message, { statusCode, retryAfterMs: retryAfterMs(answer, now) })
+  if (statusCode >= 500)
+    return failure('server_error', message, { statusCode, retryAfterMs: retryAfterMs(answer, now) })
   if (statusCode === 401 || statusCode === 403) return failure('auth', message, { statusCode })
   if (statusCode === 404 || statusCode === 410) return failure('not_found', message, { statusCode })
   if (statusCode === 413) return failure('payload_too_large', message, { statusCode })

@@ -30,13 +30,21 @@ const readers = new Map(Object.values(kinds).map(kind => [kind.type, reader(kind
  */
 export function readTarget(raw: unknown, fallbackName?: string, root = ''): Reading<Target> {
   if (raw === null || typeof raw !== 'object' || Array.isArray(raw)) {
-    return refused({ field: root || 'target', message: 'is not an object', suggestion: 'write name, type, url and so on as fields' })
+    return refused({
+      field: root || 'target',
+      message: 'is not an object',
+      suggestion: 'write name, type, url and so on as fields'
+    })
   }
   const input = { ...(fallbackName === undefined ? {} : { name: fallbackName }), ...raw } as Record<string, unknown>
   const read = typeof input.type === 'string' ? readers.get(input.type) : undefined
   if (!read) {
     const field = root ? `${root}.type` : 'type'
-    return refused({ field, message: 'is not a known target type', suggestion: `use one of: ${[...readers.keys()].join(', ')}` })
+    return refused({
+      field,
+      message: 'is not a known target type',
+      suggestion: `use one of: ${[...readers.keys()].join(', ')}`
+    })
   }
   const reading = read(input, root)
   if (!reading.ok) return reading
@@ -50,7 +58,13 @@ export function readTarget(raw: unknown, fallbackName?: string, root = ''): Read
   return {
     ok: true,
     value: {
-      name: settings.name, type: settings.type, settings, kind, wire: kind.open(settings), accepts: filter.value, version,
+      name: settings.name,
+      type: settings.type,
+      settings,
+      kind,
+      wire: kind.open(settings),
+      accepts: filter.value,
+      version,
       secrets: secretsIn(settings)
     }
   }

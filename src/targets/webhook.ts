@@ -62,7 +62,8 @@ export const webhook: TargetKind<Settings> = {
     const body = format === 'webhook' ? ownBody : alertmanagerBody
     const post = (message: Message, alerts: readonly Alert[]) =>
       ({ method: 'POST', origin, path, headers, body: body(message, alerts) }) as const
-    if (batch === 'notification') return { requests: message => [post(message, message.alerts)] }
+    const wantsBytes = format === 'alertmanager'
+    if (batch === 'notification') return { wantsBytes, requests: message => [post(message, message.alerts)] }
     return {
       parts: partPerAlert,
       requests: message => message.alerts.map(alert => post(message, [alert]))

@@ -1,0 +1,72 @@
+import type { ErrorReason } from '../targets/contract.js'
+
+export const healthStatuses = ['unknown', 'healthy', 'degraded', 'unhealthy'] as const
+export type HealthStatus = (typeof healthStatuses)[number]
+
+/** What is known of a target's health. Times are milliseconds since the epoch. */
+export interface Health {
+  readonly status: HealthStatus
+  /** Of the last check, in milliseconds. */
+  readonly latencyMs?: number
+  readonly lastCheck?: number
+  readonly lastSuccess?: number
+  readonly consecutiveFailures: number
+  readonly errorReason?: ErrorReason
+  readonly checks: number
+  readonly successes: number
+}
+
+export interface HealthRules {
+  readonly failureThreshold: number
+  readonly degradedMs: number
+  readonly intervalMs: number
+}
+
+export const unknownHealth: Health = { status: 'unknown', consecutiveFailures: 0, checks: 0, successes: 0 }
+
+/** The health after a check that reached the target; a slow one makes it degraded. */
+export function checkSucceeded(health: Health, latencyMs: number, now: number, rules: HealthRules): Health {
+  return {
+    status: latencyMs >= rules.degradedMs ? 'degraded' : 'healthy',
+    latencyMs,
+    lastCheck: now,
+    lastSuccess: now,
+    consecutiveFailures: 0,
+    checks: health.checks + 1,
+    successes: health.successes + 1
+  }
+}
+
+/** The health after a check that did not: degraded at first, unhealthy from the threshold on. */
+export function checkFailed(
+  health: Health,
+  reason: ErrorReason,
+  latencyMs: number,
+  now: number,
+  rules: HealthRules
+): Health {
+  const consecutiveFailures = health.consecutiveFailures + 1
+  return {
+    status: consecutiveFailures >= rules.failureThreshold ? 'unhealthy' : 'degraded',
+    latencyMs,
+    lastCheck: now,
+    ...(health.lastSuccess === undefined ? {} : { lastSuccess: health.lastSuccess }),
+    consecutiveFailures,
+    errorReason: reason,
+    checks: health.checks + 1,
+    successes: health.successes
+  }
+}
+
+/** The health after a part was delivered: whatever takes alerts is healthy, unless its last check was merely slow. */
+export function delivered(health: Health, now: number): Health {
+  if (health.status === 'healthy' || (health.status === 'degraded' && health.consecutiveFailures === 0)) return health
+  const { errorReason: _, ...rest } = health
+  return { ...rest, status: 'healthy', lastSuccess: now, consecutiveFailures: 0 }
+}
+
+/** The status to act upon: what is older than 10 min and 3 intervals is no longer known. */
+export function statusNow(health: Health, now: number, rules: Pick<HealthRules, 'intervalMs'>): HealthStatus {
+  const heard = Math.max(health.lastCheck ?? 0, health.lastSuccess ?? 0)
+  return now - heard > Math.max(600_000, 3 * rules.intervalMs) ? 'unknown' : health.status
+}

@@ -1,0 +1,292 @@
+import Type, { type Static } from 'typebox'
+import { Alert, type AlertStatus, Classification, commonOf, type Notification } from '../alert.js'
+import { fingerprintOf } from '../fingerprint.js'
+import { type Problem, type Reading, reader } from '../schema.js'
+import { optionsFromBody, type PublishOptions } from './options.js'
+
+const oneHourMs = 3_600_000
+
+const TextMap = (description: string) => Type.Record(Type.String(), Type.String(), { description })
+
+/** One alert as a caller writes it. */
+export const AlertInput = Type.Object(
+  {
+    alert_name: Type.Optional(
+      Type.String({ minLength: 1, description: 'Default: labels.alertname; one of the two is required.' })
+    ),
+    fingerprint: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 256, description: 'Default: what Alertmanager computes from the labels.' })
+    ),
+    status: Alert.properties.status,
+    labels: Type.Optional(TextMap('a map of names to texts')),
+    annotations: Type.Optional(TextMap('a map of names to texts')),
+    starts_at: Type.Optional(Type.String({ description: 'RFC 3339; default: now. Not more than 1 h ahead.' })),
+    ends_at: Type.Optional(Type.String({ description: 'RFC 3339; not before starts_at.' })),
+    generator_url: Type.Optional(Type.String({ description: 'A URL.' })),
+    classification: Type.Optional(Classification),
+    enrichment: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'an object of any content' }))
+  },
+  { description: 'One alert.' }
+)
+export type AlertInput = Static<typeof AlertInput>
+
+/** A body that was understood: the notification, and what it asks for besides. */
+export interface Accepted {
+  readonly notification: Notification
+  /** Whether it came as Alertmanager's own webhook body: then it is answered within ACK_TIMEOUT. */
+  readonly source: 'alertmanager' | 'api'
+  readonly targetNames?: readonly string[]
+  readonly options: PublishOptions
+  /** Alerts with values that an Alertmanager would not send: delivered nonetheless. */
+  readonly oddAlerts: number
+  /** Alertmanager ≥ 0.32 says that it notifies because the repeat interval elapsed. */
+  readonly reminder: boolean
+}
+
+type Raw = Record<string, unknown>
+
+/**
+ * Understands a body of any of the three shapes, told apart by their keys. `bytes` is the body as it came, `now` in
+ * milliseconds since the epoch. All problems are reported at once; none of them carries a value.
+ */
+export function accept(body: unknown, bytes: Buffer, now: number): Reading<Accepted> {
+  if (!isObject(body))
+    return refuse('body', 'is not a JSON object', 'send an Alertmanager webhook, {"alert": {…}} or {"alerts": […]}')
+  if (body.alert !== undefined) return acceptOwn(body, [body.alert], ['alert'], now)
+  if (!Array.isArray(body.alerts)) return refuse('alerts', 'is not a list', 'send "alert": {…} or "alerts": […]')
+  if (body.alerts.length === 0) return refuse('alerts', 'is empty', 'send at least one alert')
+  if (body.version === undefined) return acceptOwn(body, body.alerts, undefined, now)
+  return acceptAlertmanager(body, body.alerts, bytes, now)
+}
+
+function acceptAlertmanager(body: Raw, rawAlerts: unknown[], bytes: Buffer, now: number): Reading<Accepted> {
+  const problems: Problem[] = []
+  const alerts: Alert[] = []
+  let oddAlerts = 0
+  for (let index = 0; index < rawAlerts.length; index++) {
+    const raw = rawAlerts[index]
+    const status = isObject(raw) ? raw.status : undefined
+    if (!isObject(raw))
+      problems.push({
+        field: `alerts[${index}]`,
+        message: 'is not an object',
+        suggestion: 'send alerts as Alertmanager does'
+      })
+    else if (status !== 'firing' && status !== 'resolved') problems.push(badStatus(`alerts[${index}].status`))
+    else {
+      const { alert, odd } = alertmanagerAlert(raw, status, now)
+      if (odd) oddAlerts++
+      alerts.push(alert)
+    }
+    if (problems.length === maxProblems) break
+  }
+  if (problems.length > 0) return { ok: false, problems }
+  return {
+    ok: true,
+    value: {
+      source: 'alertmanager',
+      options: {},
+      oddAlerts,
+      reminder: /repeat interval/i.test(text(body.notification_reason) || text(body.notificationReason)),
+      notification: {
+        receiver: text(body.receiver).replace(/\\([\\.+*?()|[\]{}^$])/g, '$1'),
+        group_key: text(body.groupKey),
+        group_labels: textMap(body.groupLabels),
+        common_labels: textMap(body.commonLabels),
+        common_annotations: textMap(body.commonAnnotations),
+        external_url: text(body.externalURL),
+        truncated_alerts: typeof body.truncatedAlerts === 'number' ? body.truncatedAlerts : 0,
+        alerts,
+        body: bytes
+      }
+    }
+  }
+}
+
+function alertmanagerAlert(raw: Raw, status: AlertStatus, now: number): { alert: Alert; odd: boolean } {
+  const labels = textMap(raw.labels)
+  const startsAt = text(raw.startsAt)
+  const odd =
+    !isTextMap(raw.labels) ||
+    !isTextMap(raw.annotations) ||
+    labels.alertname === undefined ||
+    Number.isNaN(Date.parse(startsAt))
+  const alert: Alert = {
+    alert_name: labels.alertname ?? '',
+    fingerprint: text(raw.fingerprint) || fingerprintOf(labels),
+    status,
+    labels,
+    annotations: textMap(raw.annotations),
+    starts_at: startsAt || new Date(now).toISOString()
+  }
+  // Alertmanager writes the zero time for an alert that has not ended.
+  const endsAt = text(raw.endsAt)
+  if (endsAt !== '' && !endsAt.startsWith('0001-01-01')) alert.ends_at = endsAt
+  const generatorUrl = text(raw.generatorURL)
+  if (generatorUrl !== '') alert.generator_url = generatorUrl
+  return { alert, odd }
+}
+
+const readAlert = reader(AlertInput)
+/** So that a body of 20,000 bad alerts gets an answer that a person can read. */
+const maxProblems = 20
+
+function acceptOwn(body: Raw, rawAlerts: unknown[], names: string[] | undefined, now: number): Reading<Accepted> {
+  const problems: Problem[] = []
+  const alerts: Alert[] = []
+  for (let index = 0; index < rawAlerts.length && problems.length < maxProblems; index++) {
+    const field = names?.[index] ?? `alerts[${index}]`
+    const reading = readAlert(rawAlerts[index], field)
+    const found = [...(reading.ok ? [] : reading.problems), ...ruleProblems(rawAlerts[index], field, now)]
+    if (found.length > 0) problems.push(...distinct(found))
+    else if (reading.ok) alerts.push(complete(reading.value, now))
+  }
+  const options = optionsFromBody(body.options)
+  if (!options.ok) problems.push(...options.problems)
+  const targetNames = namesOf(body.target_names)
+  if (targetNames === 'bad')
+    problems.push({
+      field: 'target_names',
+      message: 'is not a list of names',
+      suggestion: 'send ["slack-ops", "pagerduty"]'
+    })
+  if (problems.length > 0 || !options.ok || targetNames === 'bad')
+    return { ok: false, problems: problems.slice(0, maxProblems) }
+  return {
+    ok: true,
+    value: {
+      source: 'api',
+      options: options.value,
+      oddAlerts: 0,
+      reminder: false,
+      ...(targetNames ? { targetNames } : {}),
+      notification: {
+        receiver: text(body.receiver),
+        group_key: text(body.group_key),
+        group_labels: textMap(body.group_labels),
+        common_labels: commonOf(alerts, 'labels'),
+        common_annotations: commonOf(alerts, 'annotations'),
+        external_url: text(body.external_url),
+        truncated_alerts: 0,
+        alerts
+      }
+    }
+  }
+}
+
+/** The rules that a schema cannot say: they hold over several fields, or over time. */
+function ruleProblems(raw: unknown, field: string, now: number): Problem[] {
+  if (!isObject(raw)) return []
+  const problems: Problem[] = []
+  const labels = isObject(raw.labels) ? raw.labels : {}
+  if (raw.alert_name === undefined && typeof labels.alertname !== 'string') {
+    problems.push({
+      field: `${field}.alert_name`,
+      message: 'is required',
+      suggestion: 'send alert_name, or an alertname label'
+    })
+  }
+  if (raw.status === undefined || (raw.status !== 'firing' && raw.status !== 'resolved'))
+    problems.push(badStatus(`${field}.status`))
+  const startsAt = timeOf(raw.starts_at)
+  const endsAt = timeOf(raw.ends_at)
+  if (Number.isNaN(startsAt)) problems.push(badTime(`${field}.starts_at`))
+  if (Number.isNaN(endsAt)) problems.push(badTime(`${field}.ends_at`))
+  if (endsAt !== undefined && endsAt < (startsAt ?? now)) {
+    problems.push({
+      field: `${field}.ends_at`,
+      message: 'is before starts_at',
+      suggestion: 'send the time at which the alert ended'
+    })
+  }
+  if (startsAt !== undefined && startsAt > now + oneHourMs) {
+    problems.push({
+      field: `${field}.starts_at`,
+      message: 'is more than 1 h ahead',
+      suggestion: 'check the clock, and that the time has its zone'
+    })
+  }
+  if (typeof raw.generator_url === 'string' && raw.generator_url !== '' && !URL.canParse(raw.generator_url)) {
+    problems.push({
+      field: `${field}.generator_url`,
+      message: 'is not a URL',
+      suggestion: 'write it as https://host/path'
+    })
+  }
+  return problems
+}
+
+function complete(input: AlertInput, now: number): Alert {
+  const { alert_name, fingerprint, status, starts_at, ends_at, generator_url, classification, enrichment } = input
+  const labels = input.labels ?? {}
+  return {
+    alert_name: alert_name ?? labels.alertname!,
+    // Without labels the name is the identity, as it is the one label that an alert must have.
+    fingerprint:
+      fingerprint ?? fingerprintOf(labels.alertname === undefined ? { ...labels, alertname: alert_name! } : labels),
+    status,
+    labels,
+    annotations: input.annotations ?? {},
+    starts_at: starts_at ?? new Date(now).toISOString(),
+    ...(ends_at === undefined ? (status === 'resolved' ? { ends_at: new Date(now).toISOString() } : {}) : { ends_at }),
+    ...(generator_url ? { generator_url } : {}),
+    ...(classification ? { classification } : {}),
+    ...(enrichment ? { enrichment } : {})
+  }
+}
+
+const rfc3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/
+
+/** Milliseconds since the epoch; undefined if absent, NaN if it is no RFC 3339 time. */
+function timeOf(raw: unknown): number | undefined {
+  if (raw === undefined) return undefined
+  return typeof raw === 'string' && rfc3339.test(raw) ? Date.parse(raw) : Number.NaN
+}
+
+function namesOf(raw: unknown): string[] | undefined | 'bad' {
+  if (raw === undefined || raw === null) return undefined
+  return Array.isArray(raw) && raw.length <= 10_000 && raw.every(name => typeof name === 'string') ? raw : 'bad'
+}
+
+const badStatus = (field: string): Problem => ({
+  field,
+  message: 'is not an alert status',
+  suggestion: 'use firing or resolved'
+})
+const badTime = (field: string): Problem => ({
+  field,
+  message: 'is not an RFC 3339 time',
+  suggestion: 'write it as 2026-11-20T18:17:30Z'
+})
+
+/** The first problem of each field: a rule says it better than the schema's own words, and comes later. */
+function distinct(problems: Problem[]): Problem[] {
+  return [...new Map(problems.map(problem => [problem.field, problem])).values()]
+}
+
+function refuse(field: string, message: string, suggestion: string): { ok: false; problems: Problem[] } {
+  return { ok: false, problems: [{ field, message, suggestion }] }
+}
+
+function isObject(value: unknown): value is Raw {
+  return value !== null && typeof value === 'object' && !Array.isArray(value)
+}
+
+function isTextMap(value: unknown): value is Record<string, string> {
+  if (!isObject(value)) return false
+  for (const name in value) if (typeof value[name] !== 'string') return false
+  return true
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
+/** A map of texts; what is none is turned into text, so that nothing an odd sender says is lost. */
+function textMap(value: unknown): Record<string, string> {
+  if (isTextMap(value)) return value
+  if (!isObject(value)) return {}
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => [name, typeof item === 'string' ? item : (JSON.stringify(item) ?? '')])
+  )
+}

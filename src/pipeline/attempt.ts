@@ -1,0 +1,81 @@
+import type { Failure, Memory, Message, Verdict, WireAnswer } from '../targets/contract.js'
+import { failure, judgeByStatus } from '../targets/failures.js'
+import type { Sender } from '../targets/send.js'
+import type { Target } from '../targets/target.js'
+
+/** How an attempt ended. `memory` replaces what was remembered, even if the attempt failed later on. */
+export interface Attempted {
+  readonly outcome: { readonly kind: 'delivered' } | Failure
+  readonly statusCode?: number
+  readonly memory?: Memory
+}
+
+export interface AttemptOptions {
+  /** When the attempt must have ended, in milliseconds since the epoch. */
+  readonly until: number
+  /** Longest single exchange, in milliseconds. */
+  readonly exchangeMs: number
+  readonly traceparent?: string
+  now(): number
+}
+
+/** Sends the requests of one message, in order, until all are answered well or one is not. Never rejects. */
+export async function attempt(
+  target: Target,
+  message: Message,
+  sender: Sender,
+  options: AttemptOptions
+): Promise<Attempted> {
+  let memory: Memory | undefined
+  let statusCode: number | undefined
+  try {
+    let requests = target.wire.requests(message)
+    let sent = 0
+    for (let index = 0; index < requests.length; index++) {
+      const request = requests[index]!
+      const now = options.now()
+      const result = await sender.send(target, request, {
+        timeoutMs: Math.min(options.exchangeMs, options.until - now),
+        // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
+        deliveryKey: sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${sent}`,
+        now: message.now,
+        ...(options.traceparent === undefined ? {} : { traceparent: options.traceparent })
+      })
+      if ('kind' in result) return { outcome: result, ...(memory ? { memory } : {}) }
+      statusCode = result.statusCode
+      const verdict = judge(target, result, message, request, options.now())
+      if (verdict.kind === 'failed') return { outcome: verdict, statusCode, ...(memory ? { memory } : {}) }
+      if (verdict.memory) memory = verdict.memory
+      if (verdict.kind === 'instead') {
+        requests = [...verdict.requests]
+        index = -1
+      }
+    }
+    return {
+      outcome: { kind: 'delivered' },
+      ...(statusCode === undefined ? {} : { statusCode }),
+      ...(memory ? { memory } : {})
+    }
+  } catch (error) {
+    // What a kind throws is a bug in that kind: it costs its own part and no other.
+    return {
+      outcome: failure('internal', `${target.kind.title} could not be sent to: ${nameOf(error)}`),
+      ...(statusCode === undefined ? {} : { statusCode })
+    }
+  }
+}
+
+function judge(
+  target: Target,
+  answer: WireAnswer,
+  message: Message,
+  request: Parameters<Sender['send']>[1],
+  now: number
+): Verdict {
+  return target.wire.answer?.(answer, message, request) ?? judgeByStatus(answer, target.kind.title, now)
+}
+
+/** The kind of an error without its text, which could carry anything. */
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : 'unknown error'
+}

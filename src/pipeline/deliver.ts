@@ -1,0 +1,502 @@
+import { commonOf, type Notification } from '../alert.js'
+import { delivered as healed } from '../health/state.js'
+import type { Fields, Hold, Store } from '../queues/contract.js'
+import type { Failure, Memory, Message } from '../targets/contract.js'
+import { failure } from '../targets/failures.js'
+import type { Sender } from '../targets/send.js'
+import { type Attempted, attempt } from './attempt.js'
+import { type Breaker, type BreakerRules, begun, failed, permits, succeeded } from './breaker.js'
+import {
+  alertId,
+  type Entry,
+  entryId,
+  ledgerId,
+  memoryId,
+  notificationOf,
+  outcomeField,
+  slotId,
+  stateField,
+  withAttempt
+} from './entry.js'
+import type { Hurry } from './hurry.js'
+import type { Ticket } from './lanes.js'
+import { contentKeyOf } from './ledger.js'
+import { merge, type Sequenced, type Step, stepOf, type TargetState, unpackState } from './lifecycle.js'
+import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
+import type { Owed } from './owed.js'
+import { delayMs, isLast, type RetryRules } from './retry-rules.js'
+
+/** Why a target that was asked for is not reached now. */
+export type HeldBack = 'circuit_open' | 'unhealthy' | 'degraded'
+
+/** One part for one target on its way, live or out of the queue. */
+export interface Job {
+  readonly live: LiveTarget
+  entry: Entry
+  /** What the entry's alerts came in. */
+  notification: Notification
+  /** Of the entry's base and alerts, where it is already known. */
+  contentKey?: string | undefined
+  /** The entry stands in the store, where it must be settled. */
+  stored: boolean
+  /** Entries that waited in the same slot and are now carried by this one. */
+  folded: readonly Entry[]
+  /** Set: nothing is attempted, the part is owed at once. */
+  readonly heldBack?: HeldBack
+  readonly respectBreaker: boolean
+  readonly hurry: Hurry
+  /** When every attempt must have ended, in milliseconds since the epoch. */
+  readonly until: number
+  /** Longest wait for a rate-limit token, in milliseconds. */
+  readonly patienceMs: number
+  /** Room among the deliveries of the publish; false if the publish ended first. */
+  readonly room?: () => Promise<boolean>
+  readonly traceparent?: string
+  /** An attempt is under way. */
+  running: boolean
+}
+
+/** What became of one part. */
+export type PartResult = { readonly attempts: number; readonly durationMs: number; readonly statusCode?: number } & (
+  | { readonly kind: 'delivered'; readonly recorded?: boolean }
+  | {
+      readonly kind: 'queued'
+      readonly id: string
+      readonly failure?: FailureShown
+      readonly heldBack?: HeldBack
+      readonly recorded?: boolean
+    }
+  /** Refused for good. */
+  | { readonly kind: 'refused'; readonly failure: FailureShown; readonly id?: string; readonly recorded?: boolean }
+  /** Could be tried again, but nobody can own it. */
+  | { readonly kind: 'unowned'; readonly failure?: FailureShown; readonly heldBack?: HeldBack }
+  /** There is nothing to tell this target. */
+  | { readonly kind: 'nothing'; readonly step: Exclude<Step, 'send' | 'fired_and_resolved'> }
+)
+
+export type FailureShown = Pick<Failure, 'type' | 'reason' | 'message'>
+
+/** What the pipeline tells whoever keeps metrics, logs and statistics. */
+export interface DeliveryEvents {
+  attempted(job: Job, attempted: Attempted, durationMs: number): void
+  settled(job: Job, result: PartResult): void
+  truncated(target: string, field: string): void
+  circuit(live: LiveTarget, before: Breaker): void
+  /** A target that failed takes alerts again. */
+  recovered(live: LiveTarget): void
+}
+
+export interface DeliverDeps {
+  readonly store: Store
+  readonly owed: Owed
+  readonly sender: Sender
+  readonly events: DeliveryEvents
+  readonly breakerRules: BreakerRules
+  readonly retryRules: RetryRules
+  readonly attemptTimeoutMs: number
+  now(): number
+  random(): number
+}
+
+/** What the store knows that matters to a job, read once its lanes are its own. */
+interface Known {
+  readonly states: (TargetState | undefined)[]
+  readonly memory: Memory
+  readonly waiting: readonly string[]
+  readonly ledger: Fields | undefined
+  /** Whether the entry still stands in the queue: another process may have worked it off. */
+  readonly stands: boolean
+}
+
+export interface Deliver {
+  /** Carries one part through; resolves once it is delivered, owed, refused or has nothing to tell. Never rejects. */
+  deliver(job: Job): Promise<PartResult>
+  /** Has a running part owned by the queue, without disturbing its attempt; undefined if it cannot be owned. */
+  handOver(job: Job): Promise<PartResult | undefined>
+}
+
+export function createDeliver(deps: DeliverDeps): Deliver {
+  const { store, owed, sender, events, breakerRules, retryRules, now } = deps
+
+  async function deliver(job: Job): Promise<PartResult> {
+    const startedAt = now()
+    const tickets: Ticket[] = []
+    const holds: Hold[] = []
+    let result: PartResult
+    try {
+      if (await enter(job, job.entry.alerts, tickets, holds)) result = await inLanes(job, tickets, holds, startedAt)
+      // What stands in the queue just stays there; what came in is written down without its lanes.
+      else result = job.stored ? untouched : await owed.own(job, undefined, undefined)
+    } catch (error) {
+      const shown = failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
+      result = { kind: 'unowned', failure: shown, attempts: job.entry.tries, durationMs: now() - startedAt }
+    } finally {
+      for (const hold of holds) store.release(hold)
+      for (const ticket of tickets) ticket.leave()
+    }
+    events.settled(job, result)
+    return result
+  }
+
+  /** Waits for the lanes of these alerts; false if the publish ended first. */
+  async function enter(job: Job, alerts: readonly Sequenced[], tickets: Ticket[], holds: Hold[]): Promise<boolean> {
+    const names = fingerprintsOf(alerts)
+    const ticket = job.live.lanes.take(names)
+    tickets.push(ticket)
+    if (!ticket.ready && !(await job.hurry.beat(ticket.wait()))) {
+      ticket.leave()
+      return false
+    }
+    if (!store.shared) return true
+    while (!job.hurry.over) {
+      const hold = await store.hold(names.map(name => `${job.live.name}/${name}`))
+      if (hold) {
+        holds.push(hold)
+        return true
+      }
+      if (job.stored) return false
+      await job.hurry.beat(new Promise(resolve => setTimeout(resolve, remoteRetryMs)))
+    }
+    return false
+  }
+
+  async function inLanes(job: Job, tickets: Ticket[], holds: Hold[], startedAt: number): Promise<PartResult> {
+    let known = await recall(job)
+    if (job.stored && !known.stands) return untouched
+    const recorded = job.stored ? undefined : recordedOutcome(job, known.ledger)
+    if (recorded) return recorded
+    if (known.waiting.length > 0 && (await fold(job, known.waiting, tickets, holds))) known = await recall(job)
+
+    const { alerts, steps } = plan(job, known.states)
+    const telling = alerts.filter((_, index) => tells(steps[index]!))
+    if (telling.length === 0) return owed.close(job, known.states, steps[0] as 'outdated')
+    if (telling.length < alerts.length) narrow(job, telling)
+    if (job.heldBack) return owed.own(job, undefined, holds[0])
+
+    const obstacle = await admission(job)
+    if (obstacle) return obstacle === 'later' ? owed.own(job, undefined, holds[0]) : owed.own(job, obstacle, holds[0])
+    const firedAndResolved = steps.every(step => step !== 'send')
+    const began = now()
+    let attempted: Attempted
+    setBreaker(job.live, begun(job.live.breaker))
+    job.running = true
+    try {
+      attempted = await attempt(job.live.target, messageOf(job, known, telling, firedAndResolved), sender, {
+        until: job.until,
+        exchangeMs: job.live.target.settings.timeout ?? deps.attemptTimeoutMs,
+        now,
+        ...(job.traceparent === undefined ? {} : { traceparent: job.traceparent })
+      })
+    } finally {
+      job.running = false
+      job.live.slots.give()
+    }
+    return settle(job, attempted, { began, startedAt, hold: holds[0] })
+  }
+
+  function recall(job: Job): Known | Promise<Known> {
+    const { entry } = job
+    const [first] = entry.refs
+    const ids = [
+      slotId(entry),
+      memoryId(entry),
+      job.stored ? entryId(entry.id) : first ? ledgerId(first.key) : '',
+      ...entry.alerts.map(({ alert }) => alertId(alert.fingerprint))
+    ]
+    const read = (records: readonly (Fields | undefined)[]): Known => ({
+      waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
+      memory: (records[1] ?? {}) as Memory,
+      ledger: job.stored ? undefined : records[2],
+      stands: records[2] !== undefined,
+      states: records.slice(3).map(record => unpackState(record?.[stateField(job.live.name)]))
+    })
+    const records = store.read(ids)
+    return records instanceof Promise ? records.then(read, () => read([])) : read(records)
+  }
+
+  /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */
+  async function fold(job: Job, ids: readonly string[], tickets: Ticket[], holds: Hold[]): Promise<boolean> {
+    const records = await store.read(ids.map(entryId))
+    const own = new Set(job.entry.alerts.map(({ alert }) => alert.fingerprint))
+    const taken: Entry[] = []
+    for (const record of records) {
+      const entry = record as unknown as Entry | undefined
+      if (!entry || entry.type !== job.live.type) continue
+      const more = fingerprintsOf(entry.alerts).filter(name => !own.has(name))
+      const ticket = job.live.lanes.tryTake(more)
+      if (!ticket) continue
+      const hold =
+        store.shared && more.length > 0 ? await store.hold(more.map(name => `${job.live.name}/${name}`)) : undefined
+      if (store.shared && more.length > 0 && !hold) {
+        ticket.leave()
+        continue
+      }
+      tickets.push(ticket)
+      if (hold) holds.push(hold)
+      for (const name of more) own.add(name)
+      taken.push(entry)
+    }
+    if (taken.length === 0) return false
+    job.folded = [...job.folded, ...taken]
+    carry(job, taken)
+    return true
+  }
+
+  /** Waits for room, a token and a slot. Returns what is in the way, if anything is. */
+  async function admission(job: Job): Promise<Failure | 'later' | undefined> {
+    const { live } = job
+    const forbidden = forbiddenNow(job)
+    if (forbidden) return forbidden
+    if (job.room && !(await job.room())) return 'later'
+    const waitMs = rateWaitMs(live, now())
+    if (waitMs > job.patienceMs)
+      return failure('rate_limited', `${live.target.kind.title} is at its rate limit`, { retryAfterMs: waitMs })
+    takeToken(live, now())
+    if (waitMs > 0 && !(await job.hurry.beat(new Promise(resolve => setTimeout(resolve, waitMs))))) {
+      returnToken(live, now())
+      return 'later'
+    }
+    if (!live.slots.tryTake()) {
+      const place = live.slots.take()
+      const won = await job.hurry.beat(place.taken)
+      if (!won) {
+        place.cancel()
+        if (await place.taken) live.slots.give()
+        returnToken(live, now())
+        return 'later'
+      }
+    }
+    // The wait may have been long enough for the circuit to open or a Retry-After to arrive.
+    const changed = job.hurry.over ? 'later' : forbiddenNow(job)
+    if (!changed) return undefined
+    live.slots.give()
+    returnToken(live, now())
+    return changed
+  }
+
+  function forbiddenNow({ live, respectBreaker }: Job): Failure | undefined {
+    const at = now()
+    if (live.pausedUntil > at) {
+      return failure('rate_limited', `${live.target.kind.title} asked to be left alone`, {
+        retryAfterMs: live.pausedUntil - at
+      })
+    }
+    if (respectBreaker && !permits(live.breaker, at)) return failure('connection', 'the circuit is open')
+    return undefined
+  }
+
+  function messageOf(job: Job, known: Known, alerts: readonly Sequenced[], firedAndResolved: boolean): Message {
+    const { entry, live } = job
+    const content =
+      job.contentKey ??
+      contentKeyOf(
+        entry.base,
+        alerts.map(({ alert }) => alert)
+      )
+    return {
+      notification: job.notification,
+      alerts:
+        alerts.length === job.notification.alerts.length && job.contentKey
+          ? job.notification.alerts
+          : alerts.map(({ alert }) => alert),
+      part: entry.part,
+      publishId: entry.publish_id,
+      deliveryKey: `${content.slice(0, 24)}-${live.mark}`,
+      now: now(),
+      lateByMs: job.stored ? now() - entry.accepted_at : 0,
+      memory: known.memory,
+      mayHave: entry.may_have || known.states.some(state => state?.has === 'firing' && !state.sure),
+      firedAndResolved,
+      truncated: field => events.truncated(live.name, field)
+    }
+  }
+
+  async function settle(
+    job: Job,
+    attempted: Attempted,
+    times: { began: number; startedAt: number; hold: Hold | undefined }
+  ): Promise<PartResult> {
+    const { live } = job
+    const { outcome, statusCode } = attempted
+    const at = now()
+    const durationMs = at - times.began
+    const isFailure = outcome.kind === 'failed'
+    const recovered = !isFailure && live.last?.success === false
+    live.last = {
+      at,
+      success: !isFailure,
+      durationMs,
+      ...(statusCode === undefined ? {} : { statusCode }),
+      ...(isFailure ? { reason: outcome.reason } : {})
+    }
+    setBreaker(
+      live,
+      isFailure ? failed(live.breaker, outcome, at, breakerRules) : succeeded(live.breaker, breakerRules)
+    )
+    if (!isFailure) live.health = healed(live.health, at)
+    events.attempted(job, attempted, durationMs)
+    job.entry = withAttempt(job.entry, {
+      at: times.began,
+      duration_ms: durationMs,
+      ...(statusCode === undefined ? {} : { status_code: statusCode }),
+      ...(isFailure ? { error_reason: outcome.reason, error: outcome.message } : {})
+    })
+    const took = at - times.startedAt
+    if (recovered) events.recovered(live)
+    if (!isFailure) return owed.done(job, attempted, took)
+    if (outcome.type === 'rate_limited') live.pausedUntil = Math.max(live.pausedUntil, at + (outcome.retryAfterMs ?? 0))
+    if (attempted.memory) owed.remember(job.entry, attempted.memory)
+    if (outcome.mayHave) job.entry = { ...job.entry, may_have: true }
+    if (outcome.type === 'permanent') return owed.bury(job, outcome, took)
+    const closes = job.entry.alerts.every(({ alert }) => alert.status === 'resolved')
+    if (isLast(job.entry.accepted_at, closes, at, retryRules)) return owed.bury(job, outcome, took)
+    return owed.own(job, outcome, times.hold, at + delayMs(job.entry.tries, outcome, retryRules, deps.random()))
+  }
+
+  function setBreaker(live: LiveTarget, next: Breaker): void {
+    const before = live.breaker
+    live.breaker = next
+    if (before.state !== next.state) events.circuit(live, before)
+  }
+
+  return {
+    deliver,
+    async handOver(job) {
+      if (!store.durable) return undefined
+      const dueAt = Math.max(job.until, now())
+      const handed: Job = { ...job, entry: { ...job.entry, running: true } }
+      // From here on the outcome of the running attempt has a record to settle, written or about to be.
+      job.stored = true
+      const result = await owed.own(handed, undefined, undefined, dueAt)
+      if (result.kind === 'queued') return result
+      job.stored = false
+      return undefined
+    }
+  }
+}
+
+/** How often a lane that another process holds is tried again, in milliseconds. */
+const remoteRetryMs = 50
+
+/** Another process is at it, or is done with it. */
+const untouched: PartResult = { kind: 'nothing', step: 'outdated', attempts: 0, durationMs: 0 }
+
+const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
+
+/** The alerts' names, each once: an alert that stands twice in a notification must not wait for itself. */
+function fingerprintsOf(alerts: readonly Sequenced[]): string[] {
+  if (alerts.length === 1) return [alerts[0]!.alert.fingerprint]
+  return [...new Set(alerts.map(({ alert }) => alert.fingerprint))]
+}
+
+function plan(job: Job, states: readonly (TargetState | undefined)[]): { alerts: readonly Sequenced[]; steps: Step[] } {
+  const { kind, settings } = job.live.target
+  const reader = { audience: kind.audience, sendResolved: settings.send_resolved }
+  const { alerts } = job.entry
+  return { alerts, steps: alerts.map((item, index) => stepOf(item, states[index], reader)) }
+}
+
+/** Leaves only these alerts in the job. */
+function narrow(job: Job, alerts: readonly Sequenced[]): void {
+  const { body: _, ...entry } = job.entry
+  job.entry = { ...entry, alerts }
+  job.contentKey = undefined
+  const kept = alerts.map(({ alert }) => alert)
+  const { body: __, ...notification } = job.notification
+  job.notification = {
+    ...notification,
+    alerts: kept,
+    common_labels: commonOf(kept, 'labels'),
+    common_annotations: commonOf(kept, 'annotations')
+  }
+}
+
+/** Lets the job carry what it took over: the newest state of every alert, under the id that callers already know. */
+function carry(job: Job, taken: readonly Entry[]): void {
+  const all = [job.entry, ...taken]
+  const newest = all.reduce((a, b) => (b.accepted_at > a.accepted_at ? b : a))
+  const oldest = all.reduce((a, b) => (b.accepted_at < a.accepted_at ? b : a))
+  const others = all
+    .filter(entry => entry !== newest)
+    .reduce<Sequenced[]>((merged, entry) => merge(entry.alerts, merged), [])
+  const alerts = merge(others, newest.alerts)
+  const grew = alerts.length > newest.alerts.length
+  job.entry = {
+    ...newest,
+    id: oldest.id,
+    alerts,
+    ...(grew || newest !== job.entry ? { body: grew ? undefined : newest.body } : {}),
+    refs: distinctRefs(all),
+    // What nobody replaced has waited since the oldest was accepted.
+    accepted_at: alerts.some(item => oldest.alerts.includes(item)) ? oldest.accepted_at : newest.accepted_at,
+    tries: Math.max(...all.map(entry => entry.tries)),
+    attempts: all.flatMap(entry => entry.attempts).sort((a, b) => a.at - b.at),
+    may_have: all.some(entry => entry.may_have || entry.running === true)
+  }
+  if (grew || newest.id !== job.entry.id) job.contentKey = undefined
+  const notification = notificationOf(job.entry)
+  job.notification = grew
+    ? {
+        ...notification,
+        common_labels: commonOf(notification.alerts, 'labels'),
+        common_annotations: commonOf(notification.alerts, 'annotations')
+      }
+    : notification
+}
+
+function distinctRefs(entries: readonly Entry[]): Entry['refs'] {
+  return [...new Map(entries.flatMap(entry => entry.refs).map(ref => [`${ref.round}/${ref.key}`, ref])).values()]
+}
+
+/** What the ledger already knows of this part. */
+function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined): PartResult | undefined {
+  const [ref] = entry.refs
+  if (!ref || !ledger) return undefined
+  const outcome = ledger[outcomeField(ref.round, live.name, entry.part)]
+  return Array.isArray(outcome) ? readOutcome(outcome, live.target.version) : undefined
+}
+
+/** A part's outcome as the ledger keeps it. */
+export type Outcome =
+  | readonly ['d', statusCode: number | null, attempts: number, durationMs: number]
+  | readonly ['q', id: string]
+  | readonly [
+      'r',
+      type: Failure['type'],
+      reason: Failure['reason'],
+      message: string,
+      statusCode: number | null,
+      attempts: number,
+      id: string,
+      targetVersion: string
+    ]
+
+function readOutcome(packed: unknown[], version: string): PartResult | undefined {
+  const outcome = packed as unknown as Outcome
+  switch (outcome[0]) {
+    case 'd':
+      return {
+        kind: 'delivered',
+        recorded: true,
+        attempts: outcome[2],
+        durationMs: outcome[3],
+        ...(outcome[1] === null ? {} : { statusCode: outcome[1] })
+      }
+    case 'q':
+      return { kind: 'queued', recorded: true, id: outcome[1], attempts: 0, durationMs: 0 }
+    case 'r': {
+      const [, type, reason, message, statusCode, attempts, id, refusedBy] = outcome
+      // A target whose settings changed since may well take it now.
+      if (refusedBy !== version) return undefined
+      return {
+        kind: 'refused',
+        recorded: true,
+        failure: { type, reason, message },
+        id,
+        attempts,
+        durationMs: 0,
+        ...(statusCode === null ? {} : { statusCode })
+      }
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { hash, randomBytes } from 'node:crypto'
+import type { Notification } from '../alert.js'
+import type { Change, Fields, Priority } from '../queues/contract.js'
+import type { Failure, Part } from '../targets/contract.js'
+import type { Target } from '../targets/target.js'
+import type { Sequenced } from './lifecycle.js'
+import { priorityOf } from './retry-rules.js'
+
+/** One HTTP exchange of a delivery, as the delivery log shows it. */
+export interface AttemptRecord {
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly duration_ms: number
+  readonly status_code?: number
+  readonly error_reason?: string
+  readonly error?: string
+}
+
+/** A place in the ledger that wants to know how a part ended. */
+export interface Ref {
+  readonly key: string
+  readonly round: number
+}
+
+/**
+ * One part for one target, on its way. It lives in memory while all goes well and is written down once it is owed. It
+ * carries no credential: the target is looked up by name when it is sent.
+ */
+export interface Entry {
+  /** The delivery id that callers see. */
+  readonly id: string
+  readonly target: string
+  readonly type: string
+  readonly part: string
+  /** Where it waits: entries of one slot are merged. */
+  readonly slot: string
+  readonly alerts: readonly Sequenced[]
+  readonly group: Omit<Notification, 'alerts' | 'body'>
+  /** Alertmanager's own bytes, as long as the alerts are just those. */
+  readonly body?: string
+  readonly publish_id: string
+  /** What the outbound key is derived from: publish key and round. */
+  readonly base: string
+  readonly refs: readonly Ref[]
+  readonly accepted_at: number
+  readonly due_at: number
+  readonly tries: number
+  readonly attempts: readonly AttemptRecord[]
+  /** An earlier attempt may have arrived. */
+  readonly may_have: boolean
+  /** An attempt is under way: if its process dies, it may have arrived. */
+  readonly running?: boolean
+  readonly failure?: Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'>
+}
+
+/** A dead letter: an entry that was given up, with when and why. */
+export interface DeadLetter extends Entry {
+  readonly buried_at: number
+  readonly failure: Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'>
+}
+
+/** Attempts beyond this many are forgotten, oldest first. */
+const attemptsKept = 50
+
+export const entryId = (id: string): string => `entry/${id}`
+export const deadId = (id: string): string => `dead/${id}`
+export const slotId = (entry: Pick<Entry, 'target' | 'slot'>): string => `slot/${entry.target}/${entry.slot}`
+export const memoryId = (entry: Pick<Entry, 'target' | 'slot'>): string => `memory/${entry.target}/${entry.slot}`
+export const alertId = (fingerprint: string): string => `alert/${fingerprint}`
+export const ledgerId = (key: string): string => `ledger/${key}`
+/** The field of an alert's record that tells what one target has of it. */
+export const stateField = (target: string): string => `t:${target}`
+/** The field of a key's record that tells how one part ended. */
+export const outcomeField = (round: number, target: string, part: string): string => `${round}/${target}/${part}`
+
+/** A new id, sortable by the time it was made. */
+export function newId(prefix: string, now: number): string {
+  return `${prefix}${now.toString(36)}${randomBytes(6).toString('hex')}`
+}
+
+export function priority(entry: Entry): Priority {
+  return priorityOf(entry.alerts)
+}
+
+/**
+ * Where a part of a notification waits: per alert for incident tools, per receiver and group for the others. What came
+ * without a group key is a group of its own alerts.
+ */
+export function slotOf(target: Target, part: Part, notification: Notification): string {
+  if (target.kind.lane(target.settings) === 'alert') return part.key
+  const group = notification.group_key || part.alerts.map(alert => alert.fingerprint).join(' ')
+  return hash('sha1', `${notification.receiver}\n${group}\n${part.key}`)
+}
+
+/** The change that writes an entry down, at its place in the queue. */
+export function stored(entry: Entry): Change {
+  return {
+    id: entryId(entry.id),
+    set: entry as unknown as Fields,
+    replace: true,
+    place: { target: entry.target, priority: priority(entry), dueAt: entry.due_at, acceptedAt: entry.accepted_at }
+  }
+}
+
+/** An entry after one more attempt. */
+export function withAttempt(entry: Entry, attempt: AttemptRecord): Entry {
+  return { ...entry, tries: entry.tries + 1, attempts: [...entry.attempts, attempt].slice(-attemptsKept) }
+}
+
+/** The notification that an entry carries. */
+export function notificationOf(entry: Entry): Notification {
+  const alerts = entry.alerts.map(({ alert }) => alert)
+  return { ...entry.group, alerts, ...(entry.body === undefined ? {} : { body: Buffer.from(entry.body) }) }
+}

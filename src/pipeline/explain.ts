@@ -1,0 +1,172 @@
+import Type, { type Static } from 'typebox'
+import type { Alert, Notification } from '../alert.js'
+import type { Fields, Store } from '../queues/contract.js'
+import { redact } from '../secret.js'
+import type { Memory, Message, WireRequest } from '../targets/contract.js'
+import { alertId, memoryId, newId, slotOf, stateField } from './entry.js'
+import { contentKeyOf } from './ledger.js'
+import { stepOf, unpackState } from './lifecycle.js'
+import type { LiveTarget } from './live.js'
+import type { EffectiveOptions } from './options.js'
+import type { Roster } from './roster.js'
+import { type Choice, choose, type Scope } from './select.js'
+
+const ExplainedRequest = Type.Object({
+  method: Type.String(),
+  url: Type.String({ description: 'Secrets replaced by [secret].' }),
+  headers: Type.Record(Type.String(), Type.String()),
+  body: Type.String({ description: 'As it would be sent, secrets replaced by [secret].' }),
+  body_bytes: Type.Integer({ description: 'Size of the real body.' })
+})
+
+export const Explanation = Type.Object({
+  results: Type.Array(
+    Type.Object({
+      target_name: Type.String(),
+      target_type: Type.Optional(Type.String()),
+      decision: Type.Enum(['send', 'queue', 'skip', 'unknown']),
+      reason: Type.String({ description: 'Why, in words.' }),
+      alerts: Type.Integer({ description: 'How many of the alerts it would get.' }),
+      truncated: Type.Array(Type.String(), { description: 'Fields cut to the vendor’s limits.' }),
+      requests: Type.Array(ExplainedRequest)
+    })
+  )
+})
+export type Explanation = Static<typeof Explanation>
+type Explained = Explanation['results'][number]
+
+export interface ExplainRequest {
+  readonly notification: Notification
+  readonly scope: Scope
+  readonly names?: readonly string[]
+  readonly options: EffectiveOptions
+}
+
+export interface ExplainDeps {
+  readonly store: Store
+  readonly roster: Roster
+  readonly userAgent: string
+  readonly healthIntervalMs: number
+  now(): number
+}
+
+/** Tells what a publish would do, and the very requests that the targets' kinds would send. Sends and changes nothing. */
+export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => Promise<Explanation> {
+  return async ({ notification, scope, names, options }) => {
+    const now = deps.now()
+    const records = await deps.store.read(notification.alerts.map(alert => alertId(alert.fingerprint)))
+    const states = new Map(notification.alerts.map((alert, index) => [alert.fingerprint, records[index]]))
+    const choices = choose(notification, deps.roster, {
+      scope,
+      options,
+      now,
+      records,
+      healthIntervalMs: deps.healthIntervalMs,
+      ...(names ? { names } : {})
+    })
+    return { results: await Promise.all(choices.map(choice => explained(choice, notification, states))) }
+  }
+
+  async function explained(
+    choice: Choice,
+    notification: Notification,
+    states: Map<string, Fields | undefined>
+  ): Promise<Explained> {
+    const nothing = { alerts: 0, truncated: [], requests: [] }
+    if (choice.kind === 'unknown')
+      return { target_name: choice.name, decision: 'unknown', reason: 'no target has this name', ...nothing }
+    const { live } = choice
+    const base = { target_name: live.name, target_type: live.type }
+    if (choice.kind === 'skip') return { ...base, decision: 'skip', reason: reasons[choice.reason]!, ...nothing }
+    const truncated: string[] = []
+    const requests: WireRequest[] = []
+    let alerts = 0
+    for (const part of live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]) {
+      const telling = part.alerts.filter(alert => tells(live, alert, states.get(alert.fingerprint)))
+      if (telling.length === 0) continue
+      alerts += telling.length
+      const [memory] = await deps.store.read([
+        memoryId({ target: live.name, slot: slotOf(live.target, part, notification) })
+      ])
+      const message = messageOf(
+        live,
+        notification,
+        { alerts: telling, key: part.key },
+        (memory ?? {}) as Memory,
+        field => truncated.push(field)
+      )
+      requests.push(...live.target.wire.requests(message))
+    }
+    if (requests.length === 0) return { ...base, decision: 'skip', reason: reasons.resolved_not_wanted!, ...nothing }
+    return {
+      ...base,
+      decision: choice.heldBack ? 'queue' : 'send',
+      reason: choice.heldBack
+        ? `it is owed and waits in the queue: ${reasons[choice.heldBack]}`
+        : 'enabled, let through by its filter, health and circuit',
+      alerts,
+      truncated: [...new Set(truncated)],
+      requests: requests.map(request => shown(request, live))
+    }
+  }
+
+  function messageOf(
+    live: LiveTarget,
+    notification: Notification,
+    part: { key: string; alerts: readonly Alert[] },
+    memory: Memory,
+    truncated: (field: string) => void
+  ): Message {
+    const now = deps.now()
+    return {
+      notification,
+      alerts: part.alerts.length === notification.alerts.length ? notification.alerts : part.alerts,
+      part: part.key,
+      memory,
+      now,
+      truncated,
+      publishId: newId('p', now),
+      deliveryKey: `${contentKeyOf('explain', part.alerts).slice(0, 24)}-${live.mark}`,
+      lateByMs: 0,
+      mayHave: false,
+      firedAndResolved: false
+    }
+  }
+
+  function shown(request: WireRequest, live: LiveTarget): Static<typeof ExplainedRequest> {
+    const { secrets, settings } = live.target
+    const clean = (text: string) => redact(text, secrets)
+    // A target's own headers may carry credentials, and what signs the request is made at sending.
+    const extra = Object.keys(settings.headers ?? {}).map(name => [name, '[secret]'])
+    const auth = settings.auth ? [['authorization', `[secret] (${settings.auth.type})`]] : []
+    const path = clean(request.path)
+    return {
+      method: request.method,
+      // A URL may be the secret itself, as Slack's is: the origin tells enough then.
+      url: secrets.some(secret => secret.includes(request.path) && request.path.length > 1)
+        ? `${request.origin}/[secret]`
+        : `${request.origin}${path}`,
+      headers: {
+        'user-agent': deps.userAgent,
+        ...Object.fromEntries([...Object.entries(request.headers), ...extra, ...auth])
+      },
+      body: clean(request.body?.toString() ?? ''),
+      body_bytes: request.body === undefined ? 0 : Buffer.byteLength(request.body)
+    }
+  }
+}
+
+function tells(live: LiveTarget, alert: Alert, record: Fields | undefined): boolean {
+  const reader = { audience: live.target.kind.audience, sendResolved: live.target.settings.send_resolved }
+  const step = stepOf({ alert, seq: Number.MAX_SAFE_INTEGER }, unpackState(record?.[stateField(live.name)]), reader)
+  return step === 'send' || step === 'fired_and_resolved'
+}
+
+const reasons: Record<string, string> = {
+  disabled: 'it is disabled',
+  unhealthy: 'its health checks fail',
+  degraded: 'its health checks are slow or have begun to fail',
+  circuit_open: 'its circuit is open after failed attempts',
+  filtered: 'its filter lets none of the alerts through',
+  resolved_not_wanted: 'there is nothing to tell: it does not want resolves, or never had the alert'
+}

@@ -1,0 +1,89 @@
+import { hash } from 'node:crypto'
+import type { Alert, Notification } from '../alert.js'
+
+/** What a publish key is remembered by. Times are milliseconds since the epoch. */
+export interface Round {
+  /** Larger than every earlier round of the key. */
+  readonly round: number
+  /** Last time that the key was seen in this round. */
+  readonly seenAt: number
+  /** When a 2xx was last handed to the caller; absent before. */
+  readonly answeredAt?: number
+  /** Who has posted it in this round. */
+  readonly senders: readonly string[]
+}
+
+/** What a POST means, given what is remembered of its key. */
+export type Meaning =
+  /** Nothing useful is known: everybody is due a message. */
+  | { readonly kind: 'fresh' }
+  /** The caller tries again what was not acknowledged: who has it is left alone. */
+  | { readonly kind: 'resume' }
+  /** Another Alertmanager of an HA pair, or the same one in a hurry: nothing is sent twice. */
+  | { readonly kind: 'twin' }
+  /** Alertmanager repeats itself on purpose: everybody is told again. */
+  | { readonly kind: 'reminder' }
+  /** One of its alerts had another state since: it fires anew. */
+  | { readonly kind: 'refire' }
+
+export interface Sighting {
+  readonly now: number
+  readonly sender: string
+  /** Alertmanager says itself that the repeat interval has elapsed. */
+  readonly reminder: boolean
+  /** Another state of one of its alerts was accepted since. */
+  readonly outdated: boolean
+  readonly dedupWindowMs: number
+  /** A key that the caller chose (`Idempotency-Key`): its result stands for 24 h. */
+  readonly chosenKey: boolean
+}
+
+const resumeMs = 600_000
+const dayMs = 86_400_000
+
+/** Decides what a POST of a known key means. */
+export function meaningOf(known: Round | undefined, sighting: Sighting): Meaning {
+  if (!known) return { kind: 'fresh' }
+  const { now, sender, reminder, outdated, dedupWindowMs, chosenKey } = sighting
+  const age = now - known.seenAt
+  if (chosenKey) return { kind: age > dayMs ? 'fresh' : known.answeredAt === undefined ? 'resume' : 'twin' }
+  if (outdated) return { kind: 'refire' }
+  if (known.answeredAt === undefined) return { kind: age > resumeMs ? 'fresh' : 'resume' }
+  if (now - known.answeredAt <= dedupWindowMs) return { kind: 'twin' }
+  // A sender unseen in this round is the pair's other half, late; but one that comes much later may just have moved.
+  return { kind: reminder || known.senders.includes(sender) || age > resumeMs ? 'reminder' : 'twin' }
+}
+
+/** The round after a POST of that meaning; `next` numbers a new one. */
+export function roundAfter(known: Round | undefined, meaning: Meaning, sighting: Sighting, next: number): Round {
+  const { now, sender } = sighting
+  if (!known || (meaning.kind !== 'resume' && meaning.kind !== 'twin'))
+    return { round: next, seenAt: now, senders: [sender] }
+  return {
+    ...known,
+    seenAt: now,
+    senders: known.senders.includes(sender) ? known.senders : [...known.senders, sender].slice(-16)
+  }
+}
+
+/** The state of an alert that counts: annotations and the like may change at every flush. */
+export function stateOf(alert: Alert): string {
+  return alert.status === 'firing' ? `firing ${alert.starts_at}` : `resolved ${alert.starts_at} ${alert.ends_at ?? ''}`
+}
+
+/** The publish key of an Alertmanager body: what its retries, its twins and its reminders have in common. */
+export function publishKeyOf(notification: Notification): string {
+  const states = notification.alerts.map(alert => `${alert.fingerprint} ${stateOf(alert)}`)
+  if (states.length > 1) states.sort()
+  return hash('sha1', `${notification.receiver}\n${notification.group_key}\n${states.join('\n')}`)
+}
+
+/** The publish key of any other body, with the key that the caller chose. */
+export function chosenKeyOf(idempotencyKey: string, body: Buffer): string {
+  return hash('sha1', Buffer.concat([Buffer.from(`${idempotencyKey}\n`), body]))
+}
+
+/** What an outbound request carries, in short: the same for every retry, another one for other alerts or another round. */
+export function contentKeyOf(base: string, alerts: readonly Alert[]): string {
+  return hash('sha1', `${base}\n${alerts.map(alert => `${alert.fingerprint} ${stateOf(alert)}`).join('\n')}`)
+}

@@ -1,0 +1,111 @@
+import type { Alert } from '../alert.js'
+
+/** An alert with its place in the order of acceptance, which alone decides what is newer. */
+export interface Sequenced {
+  readonly alert: Alert
+  readonly seq: number
+}
+
+/** What a target has of one alert. */
+export interface TargetState {
+  /** The newest state that was accepted for the target. */
+  readonly seq: number
+  /** The last state it has or may have; absent: none that we know of. */
+  readonly has?: 'firing' | 'resolved'
+  /** False if it only may have it: an attempt ended in a timeout, a reset or a crash. */
+  readonly sure: boolean
+  /** A firing was accepted for it and waits, never delivered. */
+  readonly owed: boolean
+}
+
+/** The union of what waits and what comes: of each alert the state that was accepted last, the newer notification's order first. */
+export function merge(older: readonly Sequenced[], newer: readonly Sequenced[]): Sequenced[] {
+  const merged = new Map(newer.map(item => [item.alert.fingerprint, item]))
+  for (const item of older) {
+    const known = merged.get(item.alert.fingerprint)
+    if (!known || known.seq < item.seq) merged.set(item.alert.fingerprint, item)
+  }
+  return [...merged.values()]
+}
+
+/** What becomes of one alert at the moment it could be sent. */
+export type Step =
+  | 'send'
+  /** Fired and resolved before the target heard of it: one message tells both. */
+  | 'fired_and_resolved'
+  /** A newer state of it was accepted meanwhile; that one will be told. */
+  | 'outdated'
+  /** The target never had the firing and is none to bother with its end. */
+  | 'superseded'
+  | 'resolved_not_wanted'
+
+export interface Reader {
+  readonly audience: 'chat' | 'incident'
+  readonly sendResolved: boolean
+}
+
+/** Decides what one target is told about one alert, given what it has. */
+export function stepOf({ alert, seq }: Sequenced, state: TargetState | undefined, reader: Reader): Step {
+  if (state && state.seq > seq) return 'outdated'
+  if (alert.status === 'firing') return 'send'
+  if (!reader.sendResolved) return 'resolved_not_wanted'
+  if (!surelyHasNothing(state)) return 'send'
+  return reader.audience === 'chat' ? 'fired_and_resolved' : 'superseded'
+}
+
+/** Only a firing that is known to wait proves that the target has nothing: no record at all proves nothing. */
+export function surelyHasNothing(state: TargetState | undefined): boolean {
+  return state?.owed && (state.has === undefined || (state.has === 'resolved' && state.sure))
+}
+
+/** Whether the target must hear of a resolve, whatever health or a filter says: it has, may have or is owed the firing. */
+export function isOwedResolve(state: TargetState | undefined): boolean {
+  return state !== undefined && (state.has === 'firing' || state.owed)
+}
+
+/** The newest state accepted for the target stays the newest, whichever attempt ends last. */
+function newest(before: TargetState | undefined, seq: number): number {
+  return Math.max(before?.seq ?? 0, seq)
+}
+
+/** The state after an attempt that delivered the alert. */
+export function afterDelivery(before: TargetState | undefined, { alert, seq }: Sequenced): TargetState {
+  return {
+    seq: newest(before, seq),
+    has: alert.status,
+    sure: true,
+    owed: before !== undefined && before.seq > seq && before.owed
+  }
+}
+
+/** The state after an attempt that failed but may have arrived. */
+export function afterDoubt(before: TargetState | undefined, { alert, seq }: Sequenced): TargetState {
+  return { seq: newest(before, seq), has: alert.status, sure: false, owed: before?.owed ?? false }
+}
+
+/** The state once the alert waits in the queue. */
+export function afterOwing(before: TargetState | undefined, { alert, seq }: Sequenced): TargetState {
+  return { sure: true, ...before, seq: newest(before, seq), owed: alert.status === 'firing' || (before?.owed ?? false) }
+}
+
+/** The state once nothing waits any more and nothing was sent: superseded, given up or refused. */
+export function afterClosing(before: TargetState | undefined, { seq }: Sequenced): TargetState {
+  return { sure: true, ...before, seq: newest(before, seq), owed: false }
+}
+
+/** State records are stored as short text: one per alert and target. */
+export function packState({ seq, has, sure, owed }: TargetState): string {
+  return `${seq} ${has === 'firing' ? 'f' : has === 'resolved' ? 'r' : '-'}${sure ? '!' : '?'}${owed ? 'o' : '-'}`
+}
+
+export function unpackState(packed: unknown): TargetState | undefined {
+  if (typeof packed !== 'string') return undefined
+  const gap = packed.indexOf(' ')
+  const has = packed[gap + 1] === 'f' ? 'firing' : packed[gap + 1] === 'r' ? 'resolved' : undefined
+  return {
+    seq: Number(packed.slice(0, gap)),
+    ...(has ? { has } : {}),
+    sure: packed[gap + 2] === '!',
+    owed: packed[gap + 3] === 'o'
+  }
+}

@@ -1,0 +1,265 @@
+import { type Change, type Fields, type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
+import type { Failure, Memory } from '../targets/contract.js'
+import { failure } from '../targets/failures.js'
+import type { Attempted } from './attempt.js'
+import type { Job, Outcome, PartResult } from './deliver.js'
+import {
+  alertId,
+  type DeadLetter,
+  deadId,
+  type Entry,
+  entryId,
+  ledgerId,
+  memoryId,
+  outcomeField,
+  slotId,
+  stateField,
+  stored
+} from './entry.js'
+import {
+  afterClosing,
+  afterDelivery,
+  afterDoubt,
+  afterOwing,
+  packState,
+  type Sequenced,
+  type Step,
+  type TargetState,
+  unpackState
+} from './lifecycle.js'
+import type { LiveTarget } from './live.js'
+
+export interface OwedEvents {
+  submitted(entry: Entry, result: 'queued' | 'unavailable'): void
+  buried(letter: DeadLetter): void
+}
+
+export interface OwedDeps {
+  readonly store: Store
+  readonly events: OwedEvents
+  readonly maxPerTarget: number
+  readonly retentionMs: number
+  now(): number
+}
+
+/** What is written down when a part ends, or does not end: the only code that changes the ledger, states and the queue. */
+export interface Owed {
+  /** The target has it. Written soon; nobody waits for that. */
+  done(job: Job, attempted: Attempted, durationMs: number): PartResult
+  /** It is owed: durable once this resolves. Without a queue that can be written the part stays unowned. */
+  own(job: Job, failed: Failure | undefined, hold: Hold | undefined, dueAt?: number): Promise<PartResult>
+  /** It is given up: a dead letter. */
+  bury(job: Job, failed: Failure, durationMs: number): PartResult
+  /** There was nothing to tell. */
+  close(
+    job: Job,
+    states: readonly (TargetState | undefined)[],
+    step: Exclude<Step, 'send' | 'fired_and_resolved'>
+  ): PartResult
+  /** What a vendor told, although the attempt failed later on. */
+  remember(entry: Entry, memory: Memory): void
+  /** Gives up an entry that nobody is working on. */
+  giveUp(entry: Entry, failed: Failure): void
+}
+
+const dayMs = 86_400_000
+/** How long what a target has is remembered: while firing (each reminder renews it), then 24 h. */
+const stateMs = { firing: 7 * dayMs, resolved: dayMs }
+const ledgerMs = dayMs
+
+export function createOwed({ store, events, maxPerTarget, retentionMs, now }: OwedDeps): Owed {
+  /** The states of the alerts at one target, as `next` makes them. */
+  function states(
+    target: string,
+    alerts: readonly Sequenced[],
+    next: (before: TargetState | undefined, item: Sequenced) => TargetState
+  ): Change[] | Promise<Change[]> {
+    const field = stateField(target)
+    const expiry = now()
+    const make = (records: readonly (Fields | undefined)[]): Change[] =>
+      alerts.map((item, index) => ({
+        id: alertId(item.alert.fingerprint),
+        set: { [field]: packState(next(unpackState(records[index]?.[field]), item)) },
+        expiresAt: expiry + stateMs[item.alert.status]
+      }))
+    const records = store.read(alerts.map(({ alert }) => alertId(alert.fingerprint)))
+    return records instanceof Promise ? records.then(make, () => make([])) : make(records)
+  }
+
+  function outcomes(entry: Entry, outcome: Outcome): Change[] {
+    return entry.refs.map(ref => ({
+      id: ledgerId(ref.key),
+      set: { [outcomeField(ref.round, entry.target, entry.part)]: outcome },
+      expiresAt: now() + ledgerMs
+    }))
+  }
+
+  /** Takes entries out of the queue. */
+  function removed(entries: readonly Pick<Entry, 'id' | 'target' | 'slot'>[]): Change[] {
+    return entries.flatMap(entry => [
+      { id: entryId(entry.id), drop: true, place: null },
+      { id: slotId(entry), set: { [entry.id]: null } }
+    ])
+  }
+
+  /** An empty memory forgets, so that a re-fire opens anew. */
+  function remembered(entry: Entry, memory: Memory): Change {
+    const id = memoryId(entry)
+    if (Object.keys(memory).length === 0) return { id, drop: true }
+    return { id, set: { ...memory }, replace: true, expiresAt: now() + stateMs.firing }
+  }
+
+  function noteAfter(changes: Change[] | Promise<Change[]>, more: Change[]): void {
+    if (changes instanceof Promise) void changes.then(list => store.note([...list, ...more]))
+    else store.note([...changes, ...more])
+  }
+
+  /** Makes room for one more entry: the oldest of the lowest priority is given up. */
+  async function makeRoom(live: LiveTarget): Promise<void> {
+    if ((await store.owed(live.name)) < maxPerTarget) return
+    const id = await store.weakest(live.name)
+    const [record] = id === undefined ? [] : await store.read([id])
+    const weakest = record as unknown as Entry | undefined
+    if (!weakest || weakest.running) return
+    giveUp(weakest, failure('queue_full', 'the target is owed too much: the oldest least urgent entry made room'))
+  }
+
+  function giveUp(entry: Entry, failed: Failure): void {
+    const letter: DeadLetter = { ...entry, running: undefined, buried_at: now(), failure: shown(failed) } as DeadLetter
+    const outcome: Outcome = [
+      'r',
+      failed.type,
+      failed.reason,
+      failed.message,
+      failed.statusCode ?? null,
+      entry.tries,
+      entry.id,
+      ''
+    ]
+    noteAfter(states(entry.target, entry.alerts, afterClosing), [
+      { id: deadId(entry.id), set: letter as unknown as Fields, replace: true, expiresAt: now() + retentionMs },
+      ...removed([entry]),
+      ...outcomes(entry, outcome)
+    ])
+    events.buried(letter)
+  }
+
+  return {
+    giveUp,
+    done(job, { memory, statusCode }, durationMs) {
+      const { entry } = job
+      const outcome: Outcome = ['d', statusCode ?? null, entry.tries, durationMs]
+      const more = outcomes(entry, outcome)
+      if (job.stored || job.folded.length > 0) more.push(...removed([entry, ...job.folded]))
+      if (memory) more.push(remembered(entry, memory))
+      noteAfter(states(entry.target, entry.alerts, afterDelivery), more)
+      return {
+        kind: 'delivered',
+        attempts: entry.tries,
+        durationMs,
+        ...(statusCode === undefined ? {} : { statusCode })
+      }
+    },
+
+    async own(job, failed, hold, dueAt = now() + (failed?.retryAfterMs ?? 0)) {
+      const common = {
+        attempts: job.entry.tries,
+        durationMs: 0,
+        ...(failed?.statusCode === undefined ? {} : { statusCode: failed.statusCode }),
+        ...(failed ? { failure: shown(failed) } : {}),
+        ...(job.heldBack ? { heldBack: job.heldBack } : {})
+      }
+      const doubtful = failed?.mayHave === true
+      const next = (before: TargetState | undefined, item: Sequenced): TargetState =>
+        afterOwing(doubtful ? afterDoubt(before, item) : before, item)
+      if (!store.durable) {
+        if (doubtful) noteAfter(states(job.entry.target, job.entry.alerts, afterDoubt), [])
+        return { kind: 'unowned', ...common }
+      }
+      const entry: Entry = { ...job.entry, due_at: dueAt, ...(failed ? { failure: shown(failed) } : {}) }
+      try {
+        if (!job.stored && job.folded.length === 0) await makeRoom(job.live)
+        await store.write(
+          [
+            stored(entry),
+            { id: slotId(entry), set: { [entry.id]: 1 } },
+            ...(await states(entry.target, entry.alerts, next)),
+            ...outcomes(entry, ['q', entry.id]),
+            ...removed(job.folded.filter(other => other.id !== entry.id))
+          ],
+          hold
+        )
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error
+        events.submitted(entry, 'unavailable')
+        // What already stands in the store is owed all the same.
+        if (job.stored) return { kind: 'queued', id: entry.id, ...common }
+        if (doubtful) noteAfter(states(entry.target, entry.alerts, afterDoubt), [])
+        return { kind: 'unowned', ...common }
+      }
+      job.entry = entry
+      job.stored = true
+      job.folded = []
+      events.submitted(entry, 'queued')
+      return { kind: 'queued', id: entry.id, ...common }
+    },
+
+    bury(job, failed, durationMs) {
+      const { entry, live } = job
+      const letter: DeadLetter = { ...entry, buried_at: now(), failure: shown(failed) }
+      const { type, reason, message, statusCode } = failed
+      noteAfter(
+        states(entry.target, entry.alerts, (before, item) =>
+          afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
+        ),
+        [
+          { id: deadId(entry.id), set: letter as unknown as Fields, replace: true, expiresAt: now() + retentionMs },
+          ...(job.stored || job.folded.length > 0 ? removed([entry, ...job.folded]) : []),
+          ...outcomes(entry, [
+            'r',
+            type,
+            reason,
+            message,
+            statusCode ?? null,
+            entry.tries,
+            entry.id,
+            live.target.version
+          ])
+        ]
+      )
+      events.buried(letter)
+      return {
+        kind: 'refused',
+        failure: shown(failed),
+        id: entry.id,
+        attempts: entry.tries,
+        durationMs,
+        ...(statusCode === undefined ? {} : { statusCode })
+      }
+    },
+
+    close(job, _states, step) {
+      const { entry } = job
+      // A caller who asks again is told that nothing is owed any more.
+      const more =
+        job.stored || job.folded.length > 0
+          ? [...removed([entry, ...job.folded]), ...outcomes(entry, ['d', null, entry.tries, 0])]
+          : []
+      noteAfter(step === 'outdated' ? [] : states(entry.target, entry.alerts, afterClosing), more)
+      return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }
+    },
+
+    remember(entry, memory) {
+      store.note([remembered(entry, memory)])
+    }
+  }
+}
+
+function shown({
+  type,
+  reason,
+  message,
+  statusCode
+}: Failure): Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'> {
+  return { type, reason, message, ...(statusCode === undefined ? {} : { statusCode }) }
+}

@@ -1,0 +1,362 @@
+import type { Alert, Notification } from '../alert.js'
+import type { Fields, Store } from '../queues/contract.js'
+import type { Part } from '../targets/contract.js'
+import type { Accepted } from './accept.js'
+import type { Deliver, Job, PartResult } from './deliver.js'
+import { alertId, type Entry, ledgerId, newId, slotOf } from './entry.js'
+import { createHurry, type Hurry } from './hurry.js'
+import {
+  chosenKeyOf,
+  contentKeyOf,
+  type Meaning,
+  meaningOf,
+  publishKeyOf,
+  type Round,
+  roundAfter,
+  type Sighting,
+  stateOf
+} from './ledger.js'
+import { type EffectiveOptions, publishTimeoutMs } from './options.js'
+import {
+  type PublishResult,
+  publishResult,
+  statusOf,
+  type TargetResult,
+  tallyOf,
+  targetResult,
+  type Verdict
+} from './result.js'
+import type { Roster } from './roster.js'
+import { type Choice, choose, type Scope } from './select.js'
+import { createSlots, type Slots } from './slots.js'
+
+export interface PublishRequest {
+  readonly accepted: Accepted
+  readonly scope: Scope
+  readonly names?: readonly string[]
+  readonly options: EffectiveOptions
+  /** The body as it came: part of the key that the caller chose. */
+  readonly bytes: Buffer
+  readonly idempotencyKey?: string
+  /** Tells the Alertmanagers of an HA pair apart. */
+  readonly sender: string
+  readonly traceparent?: string
+  /** Calls back, at most once, when the caller hangs up before the answer. */
+  onGone(callback: () => void): void
+}
+
+export type Published =
+  | { readonly kind: 'published'; readonly result: PublishResult; readonly verdict: Verdict; answered(): void }
+  | { readonly kind: 'no_enabled_targets' }
+  | { readonly kind: 'cancelled' }
+
+export interface PublishEvents {
+  /** Results in, whatever they are. */
+  published(result: PublishResult, verdict: Verdict, accepted: Accepted): void
+  cancelled(): void
+  /** Something an operator should look at, in a few fixed words. */
+  warn(message: string, fields: Record<string, unknown>): void
+}
+
+export interface PublishDeps {
+  readonly store: Store
+  readonly roster: Roster
+  readonly deliver: Deliver
+  readonly events: PublishEvents
+  readonly ackTimeoutMs: number
+  readonly dedupWindowMs: number
+  readonly healthIntervalMs: number
+  now(): number
+}
+
+/** One target's delivery: its parts on their way, and what came of them so far. */
+interface Delivery {
+  readonly choice: Choice
+  readonly jobs: Job[]
+  /** Resolves once every part is on its way. */
+  started: Promise<void>
+  /** One for each job: resolves once its result is there. */
+  readonly ends: Promise<void>[]
+  readonly results: (PartResult | undefined)[]
+  durationMs: number
+}
+
+/** With no queue to hand over to, an Alertmanager body waits this long for its attempts: below Alertmanager's own 10 s. */
+const unownedWaitMs = 9_000
+/** Parts that are started before others get the event loop. */
+const startedAtOnce = 250
+const ledgerMs = 86_400_000
+const stateMs = 7 * 86_400_000
+
+/** Fans one notification out: every chosen target is attempted in parallel, and each one's outcome comes back. */
+export function createPublish(deps: PublishDeps): (request: PublishRequest) => Promise<Published> {
+  const { store, roster, deliver, events, now } = deps
+
+  return async request => {
+    const acceptedAt = now()
+    const { accepted, options } = request
+    const { notification } = accepted
+    const admission = await admit(request, acceptedAt)
+    const choices = choose(notification, roster, {
+      scope: request.scope,
+      ...(request.names ? { names: request.names } : {}),
+      options,
+      now: acceptedAt,
+      healthIntervalMs: deps.healthIntervalMs,
+      records: admission.records
+    })
+    if (choices.length === 0) return { kind: 'no_enabled_targets' }
+
+    let gone = false
+    const hurry = createHurry()
+    request.onGone(() => {
+      gone = true
+      hurry.end()
+    })
+    const until = acceptedAt + publishTimeoutMs(options, choices.length)
+    const publishId = newId('p', acceptedAt)
+    const sequenced = notification.alerts.map(alert => ({ alert, seq: admission.seq }))
+    const { alerts: _alerts, body: _body, ...group } = notification
+    const base = `${admission.key ?? publishId}/${admission.round}`
+    const contentKey = contentKeyOf(base, notification.alerts)
+    const room =
+      options.maxConcurrent > 0 && options.maxConcurrent < choices.length
+        ? createSlots(options.maxConcurrent)
+        : undefined
+    let started = 0
+
+    const jobOf = (choice: Choice & { kind: 'send' }, part: Part): Job => {
+      const { live } = choice
+      const whole = part.alerts.length === notification.alerts.length
+      const body = whole && live.target.wire.wantsBytes ? notification.body : undefined
+      const entry: Entry = {
+        id: newId('d', acceptedAt),
+        target: live.name,
+        type: live.type,
+        part: part.key,
+        slot: slotOf(live.target, part, notification),
+        alerts: whole ? sequenced : part.alerts.map(alert => ({ alert, seq: admission.seq })),
+        group,
+        ...(body ? { body: body.toString() } : {}),
+        publish_id: publishId,
+        base,
+        refs: admission.key === undefined ? [] : [{ key: admission.key, round: admission.round }],
+        accepted_at: acceptedAt,
+        due_at: acceptedAt,
+        tries: 0,
+        attempts: [],
+        may_have: false
+      }
+      return {
+        live,
+        entry,
+        notification,
+        stored: false,
+        folded: [],
+        running: false,
+        hurry,
+        until,
+        patienceMs: 2_000,
+        contentKey: whole ? contentKey : undefined,
+        respectBreaker: options.respectCircuitBreakers,
+        ...(choice.heldBack ? { heldBack: choice.heldBack } : {}),
+        ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent })
+      }
+    }
+
+    const start = async (delivery: Delivery): Promise<void> => {
+      const { choice, jobs, results, ends } = delivery
+      if (choice.kind !== 'send') return
+      const parts = partsOf(choice, notification)
+      const entrance =
+        room && !choice.heldBack ? entranceTo(room, hurry, choice.live.last?.success !== false) : undefined
+      for (let index = 0; index < parts.length; index++) {
+        if (++started % startedAtOnce === 0) await new Promise(resolve => setImmediate(resolve))
+        const job = entrance ? { ...jobOf(choice, parts[index]!), room: entrance.enter } : jobOf(choice, parts[index]!)
+        jobs.push(job)
+        ends.push(
+          deliver.deliver(job).then(result => {
+            results[index] = result
+            delivery.durationMs = now() - acceptedAt
+          })
+        )
+      }
+      if (entrance) void Promise.all(ends).then(entrance.leave)
+    }
+
+    if (gone) {
+      events.cancelled()
+      return { kind: 'cancelled' }
+    }
+    const deliveries = choices.map<Delivery>(choice => ({
+      choice,
+      jobs: [],
+      results: [],
+      ends: [],
+      durationMs: 0,
+      started: Promise.resolve()
+    }))
+    for (const delivery of deliveries) delivery.started = start(delivery)
+    const all = Promise.all(
+      deliveries.map(async delivery => {
+        await delivery.started
+        await Promise.all(delivery.ends)
+      })
+    )
+    if (!(await inTime(all, hurry, accepted.source, until - acceptedAt))) await handOver(deliveries)
+
+    const tookMs = now() - acceptedAt
+    const outcomes = deliveries.map(delivery => ({
+      choice: delivery.choice,
+      parts: delivery.jobs.map((_, index) => delivery.results[index] ?? timedOut(tookMs))
+    }))
+    const results = deliveries.map(({ choice, durationMs }, index) =>
+      targetResult(choice, outcomes[index]!.parts, durationMs || tookMs)
+    )
+    const result = publishResult(publishId, results, tookMs)
+    const verdict = verdictOf(request.scope, outcomes, results)
+    events.published(result, verdict, accepted)
+    return { kind: 'published', result, verdict, answered: () => answered(admission, verdict) }
+  }
+
+  /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */
+  async function inTime(
+    all: Promise<unknown>,
+    hurry: Hurry,
+    source: Accepted['source'],
+    timeoutMs: number
+  ): Promise<boolean> {
+    const ackMs = source === 'api' ? Number.POSITIVE_INFINITY : store.durable ? deps.ackTimeoutMs : unownedWaitMs
+    let expired = false
+    const timer = setTimeout(
+      () => {
+        expired = ackMs >= timeoutMs
+        hurry.end()
+      },
+      Math.min(ackMs, timeoutMs)
+    )
+    const done = await hurry.beat(all)
+    clearTimeout(timer)
+    // At the publish's own deadline the attempts time out by themselves, and say so.
+    if (expired) await all
+    return done || expired
+  }
+
+  /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
+  async function handOver(deliveries: readonly Delivery[]): Promise<void> {
+    await Promise.all(deliveries.map(delivery => delivery.started))
+    await Promise.all(
+      deliveries.flatMap(({ jobs, results, ends }) =>
+        jobs.map(async (job, index) => {
+          if (results[index]) return
+          if (!job.running) return ends[index]
+          const owned = await deliver.handOver(job)
+          results[index] ??= owned
+        })
+      )
+    )
+  }
+
+  interface Admission {
+    readonly seq: number
+    readonly key: string | undefined
+    readonly round: number
+    readonly meaning: Meaning | undefined
+    readonly known: Round | undefined
+    readonly records: readonly (Fields | undefined)[]
+  }
+
+  /** Gives the notification its place in the order of acceptance, and finds out what its key means. */
+  async function admit(request: PublishRequest, at: number): Promise<Admission> {
+    const { accepted, idempotencyKey } = request
+    const { alerts } = accepted.notification
+    const isAlertmanager = accepted.source === 'alertmanager'
+    const key = isAlertmanager
+      ? publishKeyOf(accepted.notification)
+      : idempotencyKey === undefined
+        ? undefined
+        : chosenKeyOf(idempotencyKey, request.bytes)
+    try {
+      const next = store.next()
+      const seq = typeof next === 'number' ? next : await next
+      const ids = alerts.map(alert => alertId(alert.fingerprint))
+      if (key !== undefined) ids.push(ledgerId(key))
+      const read = store.read(ids)
+      const records = read instanceof Promise ? await read : read
+      const ledger = key === undefined ? undefined : records[alerts.length]
+      const known = ledger?.m as Round | undefined
+      const changes = alerts.map(alert => ({
+        id: alertId(alert.fingerprint),
+        set: { k: stateOf(alert) },
+        expiresAt: at + stateMs
+      }))
+      if (key === undefined) {
+        store.note(changes)
+        return { seq, key, round: seq, meaning: undefined, known: undefined, records }
+      }
+      const sighting: Sighting = {
+        now: at,
+        sender: `${request.sender} ${accepted.notification.external_url}`,
+        reminder: accepted.reminder,
+        outdated: alerts.some((alert, index) => isOutdated(alert, records[index])),
+        dedupWindowMs: deps.dedupWindowMs,
+        chosenKey: !isAlertmanager
+      }
+      const meaning = meaningOf(known, sighting)
+      const after = roundAfter(known, meaning, sighting, seq)
+      store.note([...changes, { id: ledgerId(key), set: { m: after }, expiresAt: at + ledgerMs }])
+      return { seq, key, round: after.round, meaning, known: after, records }
+    } catch (error) {
+      // Without the store there is no dedup and no order across replicas, but who can be reached is reached.
+      events.warn('the ledger cannot be read: publishing without it', {
+        error: error instanceof Error ? error.message : 'unknown'
+      })
+      return { seq: at * 1000, key: undefined, round: at, meaning: undefined, known: undefined, records: [] }
+    }
+  }
+
+  /** Remembers that the caller has been told, if it was told that all is well. */
+  function answered({ key, known }: Admission, verdict: Verdict): void {
+    if (key === undefined || !known || verdict.status >= 300 || known.answeredAt !== undefined) return
+    store.note([{ id: ledgerId(key), set: { m: { ...known, answeredAt: now() } }, expiresAt: now() + ledgerMs }])
+  }
+}
+
+function isOutdated(alert: Alert, record: Fields | undefined): boolean {
+  return typeof record?.k === 'string' && record.k !== stateOf(alert)
+}
+
+function partsOf(choice: Choice & { kind: 'send' }, notification: Notification): Part[] {
+  return choice.live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]
+}
+
+/** One delivery's room among those of its publish: taken by its first part, left by its last. */
+function entranceTo(room: Slots, hurry: Hurry, urgent: boolean): { enter: () => Promise<boolean>; leave(): void } {
+  let entered: Promise<boolean> | undefined
+  const enter = async (): Promise<boolean> => {
+    const place = room.take(urgent)
+    if (await hurry.beat(place.taken)) return true
+    place.cancel()
+    return place.taken
+  }
+  return {
+    enter: () => (entered ??= enter()),
+    leave: () => void entered?.then(taken => taken && room.give())
+  }
+}
+
+/** An attempt that runs on although nobody can own it. */
+function timedOut(durationMs: number): PartResult {
+  const failure = { type: 'transient', reason: 'timeout', message: 'the target did not answer in time' } as const
+  return { kind: 'unowned', failure, attempts: 1, durationMs }
+}
+
+function verdictOf(scope: Scope, outcomes: Parameters<typeof tallyOf>[0], results: readonly TargetResult[]): Verdict {
+  if (outcomes.every(({ choice }) => choice.kind === 'unknown')) return { status: 404, code: 'TARGET_NOT_FOUND' }
+  const byHealth = (result: TargetResult) =>
+    result.skipped &&
+    !result.queued &&
+    (result.skip_reason === 'unhealthy' || result.skip_reason === 'degraded' || result.skip_reason === 'circuit_open')
+  if (scope === 'healthy' && results.every(byHealth)) return { status: 503, code: 'NO_HEALTHY_TARGETS' }
+  return statusOf(tallyOf(outcomes))
+}

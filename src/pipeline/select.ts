@@ -1,0 +1,121 @@
+import type { Alert, Notification } from '../alert.js'
+import { type HealthStatus, statusNow } from '../health/state.js'
+import type { Fields } from '../queues/contract.js'
+import { permits } from './breaker.js'
+import type { HeldBack } from './deliver.js'
+import { stateField } from './entry.js'
+import { isOwedResolve, unpackState } from './lifecycle.js'
+import type { LiveTarget } from './live.js'
+import type { EffectiveOptions } from './options.js'
+import type { Roster } from './roster.js'
+
+export const scopes = ['named', 'all', 'healthy'] as const
+/** Which route was asked: the named targets, all, or the healthy ones. */
+export type Scope = (typeof scopes)[number]
+
+export const skipReasons = [
+  'disabled',
+  'unhealthy',
+  'degraded',
+  'circuit_open',
+  'filtered',
+  'resolved_not_wanted'
+] as const
+export type SkipReason = (typeof skipReasons)[number]
+
+/** What is to happen with one target of a publish. */
+export type Choice =
+  | { readonly kind: 'unknown'; readonly name: string }
+  /** Nothing goes, and nothing is owed. */
+  | { readonly kind: 'skip'; readonly live: LiveTarget; readonly reason: SkipReason }
+  /** These alerts go; `heldBack`: not now, they are owed. `reason`: it is told as skipped for that nonetheless. */
+  | {
+      readonly kind: 'send'
+      readonly live: LiveTarget
+      readonly alerts: readonly Alert[]
+      readonly heldBack?: HeldBack
+      readonly reason?: SkipReason
+    }
+
+export interface Selection {
+  readonly scope: Scope
+  /** Required for `named`, narrows the others. */
+  readonly names?: readonly string[]
+  readonly options: EffectiveOptions
+  readonly now: number
+  readonly healthIntervalMs: number
+  /** What is recorded of the notification's alerts, in their order. */
+  readonly records: readonly (Fields | undefined)[]
+}
+
+/** The targets that a publish concerns, each once: in the order in which they were named, or by name. */
+export function choose(notification: Notification, roster: Roster, selection: Selection): Choice[] {
+  const { scope, names } = selection
+  if (scope === 'named') {
+    return [...new Set(names)].map(name => {
+      const live = roster.get(name)
+      return live ? choiceOf(live, notification, selection) : { kind: 'unknown', name }
+    })
+  }
+  const wanted = names && names.length > 0 ? new Set(names) : undefined
+  // Disabled targets take no part here, but for the resolves that they are owed.
+  return roster.all().flatMap(live => {
+    if (wanted && !wanted.has(live.name)) return []
+    const choice = choiceOf(live, notification, selection)
+    return choice.kind === 'skip' && choice.reason === 'disabled' ? [] : [choice]
+  })
+}
+
+function choiceOf(live: LiveTarget, notification: Notification, selection: Selection): Choice {
+  const { scope, options, now } = selection
+  const { target } = live
+  if (!target.settings.enabled) return owedOnly(live, notification, selection, 'disabled')
+  const alerts = passing(live, notification, selection)
+  if (alerts.length === 0) return { kind: 'skip', live, reason: 'filtered' }
+  const left = leftOut(statusNow(live.health, now, { intervalMs: selection.healthIntervalMs }), options, scope)
+  if (left && scope === 'healthy') return owedOnly(live, notification, selection, left)
+  if (left) return { kind: 'send', live, alerts, heldBack: left, reason: left }
+  if (options.respectCircuitBreakers && !permits(live.breaker, now)) {
+    if (scope === 'healthy') return owedOnly(live, notification, selection, 'circuit_open')
+    return { kind: 'send', live, alerts, heldBack: 'circuit_open', reason: 'circuit_open' }
+  }
+  return { kind: 'send', live, alerts }
+}
+
+/** Whether the health strategy leaves out a target of that status. What is unknown passes. */
+export function leftOut(
+  status: HealthStatus,
+  options: Pick<EffectiveOptions, 'checkHealth' | 'healthStrategy'>,
+  scope: Scope
+): 'unhealthy' | 'degraded' | undefined {
+  if (scope === 'all' || (scope === 'named' && !options.checkHealth)) return undefined
+  if (options.healthStrategy === 'publish_to_all') return undefined
+  if (status === 'unhealthy') return 'unhealthy'
+  return status === 'degraded' && options.healthStrategy === 'skip_unhealthy_and_degraded' ? 'degraded' : undefined
+}
+
+/** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
+function passing(live: LiveTarget, notification: Notification, { records }: Selection): readonly Alert[] {
+  const { alerts } = notification
+  const passes = (alert: Alert, index: number) => live.target.accepts(alert) || owes(live, alert, records[index])
+  return alerts.every(passes) ? alerts : alerts.filter(passes)
+}
+
+/** A target that is left out still gets the resolves that it is owed; through the queue if it is disabled. */
+function owedOnly(live: LiveTarget, notification: Notification, { records }: Selection, reason: SkipReason): Choice {
+  const alerts = notification.alerts.filter((alert, index) => owes(live, alert, records[index]))
+  if (alerts.length === 0) return { kind: 'skip', live, reason }
+  return {
+    kind: 'send',
+    live,
+    alerts,
+    reason,
+    heldBack: reason === 'degraded' ? 'degraded' : reason === 'circuit_open' ? 'circuit_open' : 'unhealthy'
+  }
+}
+
+function owes(live: LiveTarget, alert: Alert, record: Fields | undefined): boolean {
+  return (
+    alert.status === 'resolved' && record !== undefined && isOwedResolve(unpackState(record[stateField(live.name)]))
+  )
+}

@@ -1,0 +1,275 @@
+import { createHmac } from 'node:crypto'
+import { isIP } from 'node:net'
+import { buildConnector, type Dispatcher, Pool } from 'undici'
+import type { ErrorReason, Failure, WireAnswer, WireRequest } from './contract.js'
+import { BlockedAddress, type Egress } from './egress.js'
+import { failure } from './failures.js'
+import type { Auth } from './settings.js'
+import type { Target } from './target.js'
+
+/** Bytes of an answer that are read for its meaning; what follows is thrown away. Slack and Rootly answer a few KiB. */
+const keptBytes = 64 * 1024
+/** Bytes of an answer after which the connection is given up rather than drained. */
+const drainedBytes = 512 * 1024
+
+export interface SendOptions {
+  /** Longest wait for the whole answer, in milliseconds. */
+  readonly timeoutMs: number
+  readonly deliveryKey: string
+  /** Milliseconds since the epoch, for signatures. */
+  readonly now: number
+  readonly traceparent?: string
+}
+
+/** The only code that talks to targets. */
+export interface Sender {
+  /** One HTTP exchange. Never rejects: what goes wrong on the way is a failure with its reason. */
+  send(target: Target, request: WireRequest, options: SendOptions): Promise<WireAnswer | Failure>
+  /** Closes the target's connections once what runs on them has ended. */
+  retire(target: Target): Promise<void>
+  /** Closes everything; `now` aborts what runs. */
+  close(now: boolean): Promise<void>
+}
+
+interface Line {
+  readonly pools: Map<string, Pool>
+  /** Header names and values that every request to the target carries. */
+  readonly headers: readonly string[]
+  readonly sign?: (request: WireRequest, options: SendOptions) => string[]
+}
+
+/** A sender with a connection pool per target and origin. Redirects are never followed. */
+export function createSender(rules: Egress, userAgent: string): Sender {
+  const lines = new Map<Target, Line>()
+
+  const lineOf = (target: Target): Line => {
+    let line = lines.get(target)
+    if (!line) lines.set(target, (line = openLine(target, userAgent)))
+    return line
+  }
+  const poolOf = (target: Target, line: Line, origin: string): Pool => {
+    let pool = line.pools.get(origin)
+    if (!pool) line.pools.set(origin, (pool = openPool(target, origin, rules)))
+    return pool
+  }
+
+  return {
+    send(target, request, options) {
+      return new Promise(resolve => {
+        const line = lineOf(target)
+        const headers = [...line.headers, 'idempotency-key', options.deliveryKey]
+        for (const name in request.headers) headers.push(name, request.headers[name]!)
+        if (options.traceparent) headers.push('traceparent', options.traceparent)
+        if (line.sign) headers.push(...line.sign(request, options))
+        const { origin, path, method, body } = request
+        const exchange = new Exchange(target, options.timeoutMs, resolve)
+        poolOf(target, line, origin).dispatch({ origin, path, method, headers, body: body ?? null }, exchange)
+      })
+    },
+    async retire(target) {
+      const line = lines.get(target)
+      lines.delete(target)
+      await Promise.all([...(line?.pools.values() ?? [])].map(pool => pool.close()))
+    },
+    async close(now) {
+      const pools = [...lines.values()].flatMap(line => [...line.pools.values()])
+      lines.clear()
+      await Promise.all(pools.map(pool => (now ? pool.destroy() : pool.close())))
+    }
+  }
+}
+
+/** One exchange under way: collects the answer, keeps the time, and settles exactly once. */
+class Exchange implements Dispatcher.DispatchHandler {
+  #controller: Dispatcher.DispatchController | undefined
+  #statusCode = 0
+  #headers: WireAnswer['headers'] = {}
+  #body = ''
+  #bytes = 0
+  #settled = false
+  readonly #timer: NodeJS.Timeout
+
+  constructor(
+    private readonly target: Target,
+    timeoutMs: number,
+    private readonly resolve: (result: WireAnswer | Failure) => void
+  ) {
+    this.#timer = setTimeout(() => this.#timedOut(), Math.max(timeoutMs, 0))
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#settled) controller.abort(new Error('timed out before it was sent'))
+    else this.#controller = controller
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: WireAnswer['headers']
+  ): void {
+    if (statusCode < 200) return
+    this.#statusCode = statusCode
+    this.#headers = headers
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#bytes < keptBytes) this.#body += chunk.toString('utf8', 0, keptBytes - this.#bytes)
+    this.#bytes += chunk.length
+    if (this.#bytes > drainedBytes) {
+      this.#answered()
+      controller.abort(new Error('the answer is too long'))
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#answered()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#settled) return
+    this.#settle(failureOf(error, this.target.kind.title, this.#controller !== undefined))
+  }
+
+  #answered(): void {
+    if (!this.#settled) this.#settle({ statusCode: this.#statusCode, headers: this.#headers, body: this.#body })
+  }
+
+  #timedOut(): void {
+    if (this.#settled) return
+    const sent = this.#controller !== undefined
+    // A status that arrived counts even if its body never ends.
+    if (this.#statusCode > 0) this.#answered()
+    else this.#settle(failure('timeout', `${this.target.kind.title} did not answer in time`, { mayHave: sent }))
+    this.#controller?.abort(new Error('timed out'))
+  }
+
+  #settle(result: WireAnswer | Failure): void {
+    this.#settled = true
+    clearTimeout(this.#timer)
+    this.resolve(result)
+  }
+}
+
+function openPool(target: Target, origin: string, rules: Egress): Pool {
+  const { tls, max_concurrent } = target.settings
+  const connect = buildConnector({
+    lookup: rules.lookup,
+    ...(tls?.ca ? { ca: tls.ca } : {}),
+    ...(tls?.cert ? { cert: tls.cert } : {}),
+    ...(tls?.key ? { key: tls.key.reveal() } : {}),
+    ...(tls?.server_name ? { servername: tls.server_name } : {}),
+    ...(tls?.insecure_skip_verify ? { rejectUnauthorized: false } : {})
+  } as buildConnector.BuildOptions)
+  return new Pool(origin, {
+    connections: max_concurrent ?? target.kind.defaults.maxConcurrent,
+    pipelining: 1,
+    // The exchange keeps the time itself, to the millisecond.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect(options, callback) {
+      // A literal address is never looked up, so it is checked here.
+      const host = options.hostname.replace(/^\[|\]$/g, '')
+      if (isIP(host) && !rules.allows(host)) callback(new BlockedAddress(), null)
+      else connect(options, callback)
+    }
+  })
+}
+
+function openLine(target: Target, userAgent: string): Line {
+  const headers = ['user-agent', userAgent]
+  for (const [name, value] of Object.entries(target.settings.headers ?? {})) headers.push(name, value.reveal())
+  const auth = target.settings.auth
+  if (auth) headers.push(...credentials(auth))
+  return { pools: new Map(), headers, ...(auth?.type === 'hmac' ? { sign: signer(auth) } : {}) }
+}
+
+function credentials(auth: Auth): string[] {
+  switch (auth.type) {
+    case 'bearer':
+      return ['authorization', `Bearer ${auth.token.reveal()}`]
+    case 'basic':
+      return ['authorization', `Basic ${Buffer.from(`${auth.username}:${auth.password.reveal()}`).toString('base64')}`]
+    case 'api_key':
+      return [auth.header, auth.value.reveal()]
+    case 'hmac':
+      return []
+  }
+}
+
+/**
+ * Standard Webhooks signature headers; two secrets while rotating give two signatures.
+ * Source: the Standard Webhooks specification, "Signature scheme" (symmetric, `v1`; `whsec_` secrets are base64).
+ */
+function signer(auth: Extract<Auth, { type: 'hmac' }>): (request: WireRequest, options: SendOptions) => string[] {
+  const keys = [auth.secret, auth.previous_secret].flatMap(secret => (secret ? [keyOf(secret.reveal())] : []))
+  return (request, { deliveryKey, now }) => {
+    const timestamp = String(Math.floor(now / 1000))
+    const signatures = keys.map(key => {
+      const hmac = createHmac('sha256', key)
+        .update(`${deliveryKey}.${timestamp}.`)
+        .update(request.body ?? '')
+      return `v1,${hmac.digest('base64')}`
+    })
+    return ['webhook-id', deliveryKey, 'webhook-timestamp', timestamp, 'webhook-signature', signatures.join(' ')]
+  }
+}
+
+function keyOf(secret: string): Buffer {
+  return secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : Buffer.from(secret)
+}
+
+const reasonOfCode: Record<string, ErrorReason> = {
+  ERR_BLOCKED_ADDRESS: 'blocked_address',
+  UND_ERR_CONNECT_TIMEOUT: 'timeout',
+  ETIMEDOUT: 'timeout',
+  ENOTFOUND: 'dns',
+  ENODATA: 'dns',
+  ECONNREFUSED: 'connection',
+  ECONNRESET: 'connection',
+  EHOSTUNREACH: 'connection',
+  ENETUNREACH: 'connection',
+  EADDRNOTAVAIL: 'connection',
+  EPIPE: 'connection',
+  UND_ERR_SOCKET: 'connection',
+  UND_ERR_HEADERS_OVERFLOW: 'connection',
+  UND_ERR_RESPONSE: 'connection',
+  UND_ERR_DESTROYED: 'cancelled',
+  UND_ERR_CLOSED: 'cancelled',
+  EPROTO: 'tls',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'tls',
+  SELF_SIGNED_CERT_IN_CHAIN: 'tls'
+}
+
+const wordings: Partial<Record<ErrorReason, string>> = {
+  timeout: 'could not be reached in time',
+  dns: 'has a host name that could not be resolved',
+  connection: 'refused or broke the connection',
+  tls: 'failed the TLS handshake',
+  blocked_address: 'has an address that EGRESS_DENY forbids',
+  cancelled: 'was not reached: the attempt was cancelled'
+}
+
+/** What a connection error means, by its code; error texts can carry addresses and are not passed on. */
+export function failureOf(error: unknown, title: string, sent: boolean): Failure {
+  const code = codeOf(error)
+  const reason = reasonOfCode[code] ?? byPrefix(code)
+  const beforeSending = reason === 'dns' || reason === 'tls' || reason === 'blocked_address' || code === 'ECONNREFUSED'
+  return failure(reason, `${title} ${wordings[reason] ?? `failed with ${code || 'an unknown error'}`}`, {
+    mayHave: sent && !beforeSending
+  })
+}
+
+/** The code of an error, or of the first of several connection attempts. */
+function codeOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0])
+  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown }
+  if (typeof code === 'string') return code
+  return cause === undefined ? '' : codeOf(cause)
+}
+
+function byPrefix(code: string): ErrorReason {
+  if (code.startsWith('EAI_')) return 'dns'
+  if (code.startsWith('HPE_')) return 'connection'
+  if (/^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|HOSTNAME_)/.test(code)) return 'tls'
+  return 'internal'
+}
