@@ -56,9 +56,10 @@ export const commonSettings = {
   enabled: Type.Boolean({ default: true }),
   send_resolved: Type.Boolean({ default: true, description: 'Whether resolved alerts are sent as well.' }),
   headers: Type.Optional(
-    Type.Record(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$" }), SecretText({ maxLength: 4096 }), {
+    Type.Record(Type.String(), SecretText({ maxLength: 4096 }), {
       maxProperties: 100,
-      additionalProperties: false,
+      // Not as a pattern of the record with no others allowed: TypeBox's Value.Default throws on those.
+      propertyNames: { pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$" },
       description: 'Extra request headers; at most 100, of at most 4096 bytes each.'
     })
   ),
