@@ -1,0 +1,223 @@
+import { createHash } from 'node:crypto'
+
+/**
+ * What happens inside Redis, one script per operation, so that a record and its place in every index change together.
+ * Every key starts with `{alert-fanout}:`, one hash tag, so that all lie in one slot:
+ * `r:<id>` a record: a hash with `e` (its end), `p` (its place) and one field `.name` per field, as JSON;
+ * `d:<priority>:<target>` and `a:<priority>:<target>` places by due and by accepted time; `targets` those with any;
+ * `ids` what can be listed; `ends` when records with a place or in the list end (the others end by PEXPIREAT);
+ * `l:<lane>` who has a lane; `next` the last number given.
+ */
+export const prefix = '{alert-fanout}:'
+
+/** Only what starts with one of these can be listed. */
+export const listed = ['entry/', 'dead/']
+
+const common = `
+local P = '${prefix}'
+local priorities = { 'high', 'medium', 'low' }
+
+local function takeOut(id, place)
+  local priority, target = string.match(place, '^(%a+) %S+ %S+ (.*)$')
+  redis.call('ZREM', P .. 'd:' .. priority .. ':' .. target, id)
+  redis.call('ZREM', P .. 'a:' .. priority .. ':' .. target, id)
+  for _, each in ipairs(priorities) do
+    if redis.call('EXISTS', P .. 'd:' .. each .. ':' .. target) == 1 then return end
+  end
+  redis.call('SREM', P .. 'targets', target)
+end
+
+local function putIn(id, priority, dueAt, acceptedAt, target)
+  redis.call('ZADD', P .. 'd:' .. priority .. ':' .. target, dueAt, id)
+  redis.call('ZADD', P .. 'a:' .. priority .. ':' .. target, acceptedAt, id)
+  redis.call('SADD', P .. 'targets', target)
+  redis.call('HSET', P .. 'r:' .. id, 'p', priority .. ' ' .. dueAt .. ' ' .. acceptedAt .. ' ' .. target)
+end
+
+local function forget(id)
+  local place = redis.call('HGET', P .. 'r:' .. id, 'p')
+  if place then takeOut(id, place) end
+  redis.call('DEL', P .. 'r:' .. id)
+  redis.call('ZREM', P .. 'ids', id)
+  redis.call('ZREM', P .. 'ends', id)
+end
+
+local function sweep(now)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'ends', '-inf', now, 'LIMIT', 0, 100)) do forget(id) end
+end
+`
+
+const sources = {
+  /** now, lanes n, (lane, token) × n, then changes: see `flat` in redis.ts. */
+  write: `
+local at = 2
+for _ = 1, tonumber(ARGV[2]) do
+  if redis.call('GET', P .. 'l:' .. ARGV[at + 1]) ~= ARGV[at + 2] then
+    return redis.error_reply('LEASE lost')
+  end
+  at = at + 2
+end
+local now = tonumber(ARGV[1])
+at = at + 1
+while ARGV[at] do
+  local id, mode, ends, place = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local dueAt, acceptedAt, target, count = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], tonumber(ARGV[at + 7])
+  at = at + 8
+  local key = P .. 'r:' .. id
+  local old = redis.call('HMGET', key, 'e', 'p')
+  if old[1] and old[1] ~= 'inf' and tonumber(old[1]) <= now then
+    forget(id)
+    old = { false, false }
+  end
+  if mode == 'drop' then
+    forget(id)
+    at = at + 2 * count
+  else
+    local canBeListed = ${listed.map(family => `string.sub(id, 1, ${family.length}) == '${family}'`).join(' or ')}
+    if mode == 'replace' then
+      redis.call('DEL', key)
+      if old[2] then redis.call('HSET', key, 'p', old[2]) end
+    end
+    local placed = old[2]
+    if place ~= '' then
+      if old[2] then takeOut(id, old[2]) end
+      placed = place ~= 'none'
+      if placed then putIn(id, place, dueAt, acceptedAt, target) else redis.call('HDEL', key, 'p') end
+    end
+    for _ = 1, count do
+      if ARGV[at + 1] == '' then redis.call('HDEL', key, '.' .. ARGV[at])
+      else redis.call('HSET', key, '.' .. ARGV[at], ARGV[at + 1]) end
+      at = at + 2
+    end
+    if ends == '' then ends = old[1] or 'inf' end
+    redis.call('HSET', key, 'e', ends)
+    if canBeListed then redis.call('ZADD', P .. 'ids', 0, id) end
+    if ends == 'inf' or canBeListed or placed then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, ends) end
+    if ends ~= 'inf' and (canBeListed or placed) then redis.call('ZADD', P .. 'ends', ends, id)
+    else redis.call('ZREM', P .. 'ends', id) end
+  end
+end
+return 'OK'`,
+
+  /** now, target, priority, until, limit */
+  due: `
+sweep(ARGV[1])
+return redis.call('ZRANGEBYSCORE', P .. 'd:' .. ARGV[3] .. ':' .. ARGV[2], '-inf', ARGV[4], 'LIMIT', 0, ARGV[5])`,
+
+  /** now → target, dueAt, … */
+  earliest: `
+sweep(ARGV[1])
+local answer = {}
+for _, target in ipairs(redis.call('SMEMBERS', P .. 'targets')) do
+  local least
+  for _, priority in ipairs(priorities) do
+    local first = redis.call('ZRANGE', P .. 'd:' .. priority .. ':' .. target, 0, 0, 'WITHSCORES')[2]
+    if first and (not least or tonumber(first) < tonumber(least)) then least = first end
+  end
+  if least then
+    answer[#answer + 1] = target
+    answer[#answer + 1] = least
+  end
+end
+return answer`,
+
+  /** now, target, dueAt, limit → how many were moved */
+  hasten: `
+sweep(ARGV[1])
+local moved = 0
+for _, priority in ipairs(priorities) do
+  local due = P .. 'd:' .. priority .. ':' .. ARGV[2]
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '(' .. ARGV[3], '+inf', 'LIMIT', 0, ARGV[4])) do
+    local place = redis.call('HGET', P .. 'r:' .. id, 'p')
+    local acceptedAt = place and string.match(place, '^%a+ %S+ (%S+) ')
+    if acceptedAt then putIn(id, priority, ARGV[3], acceptedAt, ARGV[2]) else redis.call('ZREM', due, id) end
+    moved = moved + 1
+  end
+end
+return moved`,
+
+  /** now, target */
+  owed: `
+sweep(ARGV[1])
+local count = 0
+for _, priority in ipairs(priorities) do
+  count = count + redis.call('ZCARD', P .. 'd:' .. priority .. ':' .. ARGV[2])
+end
+return count`,
+
+  /** now → target, (count, oldest) × 3, … */
+  depths: `
+sweep(ARGV[1])
+local answer = {}
+for _, target in ipairs(redis.call('SMEMBERS', P .. 'targets')) do
+  answer[#answer + 1] = target
+  for _, priority in ipairs(priorities) do
+    local age = P .. 'a:' .. priority .. ':' .. target
+    answer[#answer + 1] = redis.call('ZCARD', age)
+    answer[#answer + 1] = redis.call('ZRANGE', age, 0, 0, 'WITHSCORES')[2] or ''
+  end
+end
+return answer`,
+
+  /** now, target */
+  weakest: `
+sweep(ARGV[1])
+for at = 3, 1, -1 do
+  local id = redis.call('ZRANGE', P .. 'a:' .. priorities[at] .. ':' .. ARGV[2], 0, 0)[1]
+  if id then return id end
+end
+return false`,
+
+  /** now, from, to, limit → id, fields, … */
+  list: `
+sweep(ARGV[1])
+local answer = {}
+for _, id in ipairs(redis.call('ZRANGEBYLEX', P .. 'ids', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])) do
+  answer[#answer + 1] = id
+  answer[#answer + 1] = redis.call('HGETALL', P .. 'r:' .. id)
+end
+return answer`,
+
+  next: `
+local time = redis.call('TIME')
+local number = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('GET', P .. 'next') or '0') + 1)
+local text = string.format('%.0f', number)
+redis.call('SET', P .. 'next', text)
+return text`,
+
+  /** owner, token, milliseconds, lanes… A lane that this owner has already goes over to the new token. */
+  hold: `
+for at = 4, #ARGV do
+  local token = redis.call('GET', P .. 'l:' .. ARGV[at])
+  if token and string.sub(token, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+end
+for at = 4, #ARGV do redis.call('SET', P .. 'l:' .. ARGV[at], ARGV[2], 'PX', ARGV[3]) end
+return 1`,
+
+  /** milliseconds, (lane, token)… → 1 or 0 for each */
+  renew: `
+local answer = {}
+for at = 2, #ARGV, 2 do
+  local mine = redis.call('GET', P .. 'l:' .. ARGV[at]) == ARGV[at + 1]
+  if mine then redis.call('PEXPIRE', P .. 'l:' .. ARGV[at], ARGV[1]) end
+  answer[#answer + 1] = mine and 1 or 0
+end
+return answer`,
+
+  /** token, lanes… */
+  release: `
+for at = 2, #ARGV do
+  if redis.call('GET', P .. 'l:' .. ARGV[at]) == ARGV[1] then redis.call('DEL', P .. 'l:' .. ARGV[at]) end
+end
+return 1`
+}
+
+export type ScriptName = keyof typeof sources
+
+/** Each script's text, and the hash by which Redis knows it once it was loaded. */
+export const scripts = Object.fromEntries(
+  Object.entries(sources).map(([name, source]) => {
+    const text = common + source
+    return [name, { text, hash: createHash('sha1').update(text).digest('hex') }]
+  })
+) as Record<ScriptName, { text: string; hash: string }>

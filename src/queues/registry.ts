@@ -1,0 +1,27 @@
+import type { Secret } from '../secret.js'
+import { type Store, StoreUnavailable } from './contract.js'
+import { memoryStore } from './memory.js'
+
+export interface StoreOptions {
+  readonly queue: 'embedded' | 'redis' | 'off'
+  readonly queueDir: string
+  readonly redisUrl?: Secret
+}
+
+/** Opens the store that `QUEUE` names; rejects with `StoreUnavailable` and the reason if it cannot be used. */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { queue, queueDir, redisUrl } = options
+  switch (queue) {
+    case 'off':
+      return memoryStore()
+    case 'embedded': {
+      const { embeddedStore } = await import('./embedded.js')
+      return embeddedStore({ dir: queueDir })
+    }
+    case 'redis': {
+      if (!redisUrl) throw new StoreUnavailable('QUEUE=redis needs REDIS_URL')
+      const { redisStore } = await import('./redis.js')
+      return redisStore({ url: redisUrl })
+    }
+  }
+}
