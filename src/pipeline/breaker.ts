@@ -32,53 +32,57 @@ export function permits(breaker: Breaker, now: number): boolean {
   }
 }
 
-/** The breaker once an attempt has begun; call it only where `permits` said yes. After the open time it is a probe. */
-export function begun(breaker: Breaker): Breaker {
-  switch (breaker.state) {
-    case 'closed':
-      return breaker
-    case 'open':
-      return { state: 'half_open', since: breaker.since, reason: breaker.reason, successes: 0, probing: true }
-    case 'half_open':
-      return { ...breaker, probing: true }
-  }
+/**
+ * The breaker once an attempt has begun. One that `permits` lets through after the open time is a probe; one that went
+ * without asking leaves everything as it is. Keep what this returns: it tells later on whose end it was.
+ */
+export function begun(breaker: Breaker, now: number): Breaker {
+  if (breaker.state === 'closed' || !permits(breaker, now)) return breaker
+  const successes = breaker.state === 'half_open' ? breaker.successes : 0
+  return { state: 'half_open', since: breaker.since, reason: breaker.reason, successes, probing: true }
 }
 
-/** The breaker after a part was delivered. */
-export function succeeded(breaker: Breaker, rules: BreakerRules): Breaker {
-  if (breaker.state === 'half_open' && breaker.successes + 1 < rules.successThreshold) {
-    return { ...breaker, successes: breaker.successes + 1, probing: false }
-  }
+/** The breaker after a part was delivered by an attempt that `mine` was the breaker of when it had begun. */
+export function succeeded(breaker: Breaker, mine: Breaker, rules: BreakerRules): Breaker {
+  if (breaker.state === 'closed') return closed
   // An attempt that began before the circuit opened and still succeeds does not close it: the probes do.
-  return breaker.state === 'open' ? breaker : closed
+  if (!isProbe(breaker, mine)) return breaker
+  const successes = breaker.successes + 1
+  return successes < rules.successThreshold ? { ...breaker, successes, probing: false } : closed
 }
 
 /**
- * The breaker after a failed attempt. Rate limits and refusals of the alert itself say nothing about the target; a
+ * The breaker after an attempt that failed. Rate limits and refusals of the alert itself say nothing about the target; a
  * configuration failure opens at once.
  */
 export function failed(
   breaker: Breaker,
+  mine: Breaker,
   failure: Pick<Failure, 'type' | 'reason'>,
-  now: number,
-  rules: BreakerRules
+  options: { now: number; rules: BreakerRules }
 ): Breaker {
+  const { now, rules } = options
   if (failure.type === 'rate_limited' || failure.type === 'permanent' || failure.reason === 'cancelled')
-    return neutral(breaker)
+    return neutral(breaker, mine)
   const open: Breaker = {
     state: 'open',
     since: breaker.state === 'closed' ? now : breaker.since,
     until: now + rules.openMs,
     reason: failure.reason
   }
-  if (failure.type === 'configuration' || breaker.state === 'half_open') return open
-  if (breaker.state === 'open') return breaker
+  if (failure.type === 'configuration' || isProbe(breaker, mine)) return open
+  if (breaker.state !== 'closed') return breaker
   return breaker.failures + 1 >= rules.failureThreshold ? open : { state: 'closed', failures: breaker.failures + 1 }
 }
 
 /** The breaker after an attempt that says nothing about the target: a probe's place is free again. */
-export function neutral(breaker: Breaker): Breaker {
-  return breaker.state === 'half_open' ? { ...breaker, probing: false } : breaker
+export function neutral(breaker: Breaker, mine: Breaker): Breaker {
+  return isProbe(breaker, mine) ? { ...breaker, probing: false } : breaker
+}
+
+/** Nothing but its own end changes the state that a probe has made, so it is known by the very object. */
+function isProbe(breaker: Breaker, mine: Breaker): breaker is Extract<Breaker, { state: 'half_open' }> {
+  return breaker.state === 'half_open' && breaker.probing && breaker === mine
 }
 
 /** The breaker once its target's settings changed: an open one is probed at once. */

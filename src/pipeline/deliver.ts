@@ -5,7 +5,7 @@ import type { Failure, Memory, Message } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import { type Attempted, attempt } from './attempt.js'
-import { type Breaker, type BreakerRules, begun, failed, permits, succeeded } from './breaker.js'
+import { type Breaker, type BreakerRules, begun, failed, neutral, permits, succeeded } from './breaker.js'
 import {
   alertId,
   type Entry,
@@ -173,12 +173,12 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (telling.length < alerts.length) narrow(job, telling)
     if (job.heldBack) return owed.own(job, undefined, holds[0])
 
-    const obstacle = await admission(job)
-    if (obstacle) return obstacle === 'later' ? owed.own(job, undefined, holds[0]) : owed.own(job, obstacle, holds[0])
+    const admitted = await admission(job)
+    if (admitted === 'later') return owed.own(job, undefined, holds[0])
+    if ('kind' in admitted) return owed.own(job, admitted, holds[0])
     const firedAndResolved = steps.every(step => step !== 'send')
     const began = now()
-    let attempted: Attempted
-    setBreaker(job.live, begun(job.live.breaker))
+    let attempted: Attempted | undefined
     job.running = true
     try {
       attempted = await attempt(job.live.target, messageOf(job, known, telling, firedAndResolved), sender, {
@@ -190,8 +190,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     } finally {
       job.running = false
       job.live.slots.give()
+      if (!attempted) setBreaker(job.live, neutral(job.live.breaker, admitted.breaker))
     }
-    return settle(job, attempted, { began, startedAt, hold: holds[0] })
+    return settle(job, attempted, { began, startedAt, hold: holds[0], breaker: admitted.breaker })
   }
 
   function recall(job: Job): Known | Promise<Known> {
@@ -242,8 +243,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return true
   }
 
-  /** Waits for room, a token and a slot. Returns what is in the way, if anything is. */
-  async function admission(job: Job): Promise<Failure | 'later' | undefined> {
+  /** Waits for room, a token and a slot. Returns the breaker that let it through, or what is in the way. */
+  async function admission(job: Job): Promise<{ readonly breaker: Breaker } | Failure | 'later'> {
     const { live } = job
     const forbidden = forbiddenNow(job)
     if (forbidden) return forbidden
@@ -268,7 +269,12 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
     // The wait may have been long enough for the circuit to open or a Retry-After to arrive.
     const changed = job.hurry.over ? 'later' : forbiddenNow(job)
-    if (!changed) return undefined
+    if (!changed) {
+      // At once, before anybody else looks: of all that wait, one is the probe.
+      const breaker = begun(live.breaker, now())
+      setBreaker(live, breaker)
+      return { breaker }
+    }
     live.slots.give()
     returnToken(live, now())
     return changed
@@ -314,7 +320,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   async function settle(
     job: Job,
     attempted: Attempted,
-    times: { began: number; startedAt: number; hold: Hold | undefined }
+    times: { began: number; startedAt: number; hold: Hold | undefined; breaker: Breaker }
   ): Promise<PartResult> {
     const { live } = job
     const { outcome, statusCode } = attempted
@@ -331,7 +337,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
     setBreaker(
       live,
-      isFailure ? failed(live.breaker, outcome, at, breakerRules) : succeeded(live.breaker, breakerRules)
+      isFailure
+        ? failed(live.breaker, times.breaker, outcome, { now: at, rules: breakerRules })
+        : succeeded(live.breaker, times.breaker, breakerRules)
     )
     if (!isFailure) live.health = healed(live.health, at)
     events.attempted(job, attempted, durationMs)

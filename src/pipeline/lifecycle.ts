@@ -55,7 +55,7 @@ export function stepOf({ alert, seq }: Sequenced, state: TargetState | undefined
 
 /** Only a firing that is known to wait proves that the target has nothing: no record at all proves nothing. */
 export function surelyHasNothing(state: TargetState | undefined): boolean {
-  return state?.owed && (state.has === undefined || (state.has === 'resolved' && state.sure))
+  return state?.owed === true && (state.has === undefined || (state.has === 'resolved' && state.sure))
 }
 
 /** Whether the target must hear of a resolve, whatever health or a filter says: it has, may have or is owed the firing. */

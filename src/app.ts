@@ -1,0 +1,127 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance } from 'fastify'
+import { stringify } from 'yaml'
+import type { Access } from './access.js'
+import { ApiError, type ErrorCode, errorBody } from './errors.js'
+import { type DeliveryRoutes, deliveryRoutes } from './routes/deliveries.js'
+import { type MetricsRoutes, metricsRoutes } from './routes/metrics.js'
+import { type PageRoutes, pageRoutes } from './routes/page.js'
+import { type PublishRoutes, publishRoutes } from './routes/publish.js'
+import { type QueueRoutes, queueRoutes } from './routes/queue.js'
+import { type StatusRoutes, statusRoutes } from './routes/status.js'
+import { type TargetRoutes, targetRoutes } from './routes/targets.js'
+
+export interface AppDeps {
+  readonly log: FastifyBaseLogger
+  readonly version: string
+  /** Largest body, in bytes. */
+  readonly bodyLimit: number
+  readonly maxInFlight: number
+  readonly access: Access
+  readonly publish: PublishRoutes
+  readonly targets: TargetRoutes
+  readonly queue: QueueRoutes
+  readonly deliveries: DeliveryRoutes
+  readonly status: StatusRoutes
+  readonly metrics: MetricsRoutes
+  readonly page: PageRoutes
+}
+
+/** The HTTP side of the service: every route, ready to listen or to be injected into. */
+export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
+  const app = fastify({
+    loggerInstance: deps.log,
+    disableRequestLogging: true,
+    bodyLimit: deps.bodyLimit,
+    requestTimeout: 60_000,
+    connectionTimeout: 120_000,
+    // Above the 60 s that load balancers keep idle connections, so that they close first.
+    keepAliveTimeout: 75_000,
+    forceCloseConnections: 'idle',
+    // A redirect would turn Alertmanager's POST into a GET: both spellings are the same route.
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
+    return503OnClosing: false
+  })
+
+  // Bodies stay bytes: publish passes them on as they came, and each route says what it takes.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.setValidatorCompiler(() => () => true)
+  app.setSerializerCompiler(() => data => JSON.stringify(data))
+
+  app.setErrorHandler((error: FastifyError | ApiError, _request, reply) => {
+    if (error instanceof ApiError) {
+      if (error.retryAfterSeconds !== undefined) reply.header('retry-after', String(error.retryAfterSeconds))
+      return reply.code(error.statusCode).send(errorBody(error.code, error.message, error.details))
+    }
+    const code = codeOf(error.statusCode)
+    // Only the kind of a fault is logged: its text can carry what a caller sent.
+    if (code === 'INTERNAL') deps.log.error({ error: error.name, code: error.code, at: error.stack?.split('\n')[1]?.trim() }, 'a request failed')
+    const body = errorBody(code)
+    return reply.code(body.statusCode as number).send(body)
+  })
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody('NOT_FOUND')))
+
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-content-type-options', 'nosniff')
+    const { role = 'read', publishes } = request.routeOptions.config
+    const refusal = deps.access.check(request.headers, request.method, role) ?? (publishes ? overload() : undefined)
+    if (refusal?.code === 'UNAUTHORIZED') reply.header('www-authenticate', 'Bearer')
+    done(refusal)
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    deps.metrics.onResponse(request.routeOptions.url ?? 'unknown', request.method, reply.statusCode, reply.elapsedTime / 1000)
+    done()
+  })
+
+  function overload(): ApiError | undefined {
+    const readiness = deps.status.readiness()
+    if (readiness === 'draining') return new ApiError('DRAINING', { retryAfterSeconds: 5 })
+    if (readiness === 'starting') return new ApiError('NOT_READY', { retryAfterSeconds: 2 })
+    return deps.status.inFlight().publishes >= deps.maxInFlight ? new ApiError('OVERLOADED', { retryAfterSeconds: 1 }) : undefined
+  }
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'alert-fanout',
+        version: deps.version,
+        description: 'Publishes one alert to many targets in parallel, tells what happened at each, and loses none.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
+      },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'Only where API_TOKENS_FILE is set.' } } },
+      security: [{}, { token: [] }]
+    }
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { docExpansion: 'list' } })
+
+  // Registered after the documents, which list what comes after them.
+  await app.register(async routes => {
+    publishRoutes(routes, deps.publish)
+    targetRoutes(routes, deps.targets)
+    deliveryRoutes(routes, deps.deliveries)
+    queueRoutes(routes, deps.queue)
+    statusRoutes(routes, deps.status)
+    metricsRoutes(routes, deps.metrics)
+    pageRoutes(routes, deps.page)
+    const hidden = { hide: true }
+    routes.get('/openapi.json', { config: { role: 'open' }, schema: hidden }, async () => app.swagger())
+    routes.get('/openapi.yaml', { config: { role: 'open' }, schema: hidden }, (_request, reply) => {
+      reply.header('content-type', 'application/yaml').send(openApiText(app))
+    })
+  })
+  return app
+}
+
+/** The API's description as the committed openapi.yaml has it. */
+export function openApiText(app: FastifyInstance): string {
+  return stringify(JSON.parse(JSON.stringify(app.swagger())), { lineWidth: 120, aliasDuplicateObjects: false })
+}
+
+function codeOf(statusCode: number | undefined): ErrorCode {
+  if (statusCode === 413) return 'TOO_LARGE'
+  if (statusCode === 415) return 'NOT_JSON'
+  return statusCode !== undefined && statusCode < 500 ? 'INVALID_INPUT' : 'INTERNAL'
+}

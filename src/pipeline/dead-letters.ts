@@ -1,0 +1,134 @@
+import type { Change, Store } from '../queues/contract.js'
+import { alertId, type DeadLetter, deadId, type Entry, ledgerId, outcomeField, slotId, stored } from './entry.js'
+
+export interface LetterFilter {
+  readonly target?: string | undefined
+  readonly error_reason?: string | undefined
+}
+
+export interface ReplayOptions {
+  /** Leaves out letters whose alerts have all resolved since. */
+  readonly skipResolved: boolean
+  /** Counts only. */
+  readonly dryRun: boolean
+  /** Between two letters of a target, in milliseconds: a replay is no storm. */
+  readonly spacingMs: number
+}
+
+export interface Replay {
+  readonly matched: number
+  readonly replayed: number
+  readonly skipped_resolved: number
+}
+
+/** Dead letters: what was given up, and can be sent after all. */
+export interface DeadLetters {
+  get(id: string): Promise<DeadLetter | undefined>
+  /** Newest ids last; `after` is the last id of the page before. */
+  list(filter: LetterFilter, after: string | undefined, limit: number): Promise<{ letters: DeadLetter[]; more: boolean }>
+  /** Puts letters back into the queue, where the rules of order hold for them as for all others. */
+  replay(letters: readonly DeadLetter[], options: ReplayOptions): Promise<Replay>
+  replayAll(filter: LetterFilter, options: ReplayOptions): Promise<Replay>
+  purge(letter: DeadLetter): Promise<void>
+  /** Purges what was buried before; returns how many. */
+  purgeBefore(time: number): Promise<number>
+}
+
+export interface DeadLetterEvents {
+  replayed(target: string, result: 'queued' | 'skipped_resolved'): void
+  removed(target: string): void
+}
+
+const pageSize = 500
+
+export function createDeadLetters(store: Store, events: DeadLetterEvents, now: () => number): DeadLetters {
+  async function* every(filter: LetterFilter, from?: string): AsyncGenerator<DeadLetter> {
+    for (let after = from === undefined ? undefined : deadId(from); ; ) {
+      const page = await store.list('dead/', after, pageSize)
+      for (const { fields } of page) {
+        const letter = fields as unknown as DeadLetter
+        if (matches(letter, filter)) yield letter
+      }
+      if (page.length < pageSize) return
+      after = page.at(-1)!.id
+    }
+  }
+
+  async function replay(letters: Iterable<DeadLetter> | AsyncIterable<DeadLetter>, options: ReplayOptions): Promise<Replay> {
+    let matched = 0
+    let replayed = 0
+    let skippedResolved = 0
+    const nextAt = new Map<string, number>()
+    for await (const letter of letters) {
+      matched++
+      if (options.skipResolved && (await hasResolved(letter))) {
+        skippedResolved++
+        if (!options.dryRun) events.replayed(letter.target, 'skipped_resolved')
+        continue
+      }
+      replayed++
+      if (options.dryRun) continue
+      const dueAt = Math.max(now(), nextAt.get(letter.target) ?? 0)
+      nextAt.set(letter.target, dueAt + options.spacingMs)
+      await store.write(back(letter, dueAt, now()))
+      events.replayed(letter.target, 'queued')
+      events.removed(letter.target)
+    }
+    return { matched, replayed, skipped_resolved: skippedResolved }
+  }
+
+  /** Whether every firing that the letter carries has ended since. */
+  async function hasResolved({ alerts }: DeadLetter): Promise<boolean> {
+    if (alerts.every(({ alert }) => alert.status === 'resolved')) return false
+    const records = await store.read(alerts.map(({ alert }) => alertId(alert.fingerprint)))
+    return records.every(record => typeof record?.k === 'string' && record.k.startsWith('resolved'))
+  }
+
+  async function purge(letter: DeadLetter): Promise<void> {
+    await store.write([{ id: deadId(letter.id), drop: true }])
+    events.removed(letter.target)
+  }
+
+  return {
+    replay,
+    purge,
+    replayAll: (filter, options) => replay(every(filter), options),
+    async get(id) {
+      const [record] = await store.read([deadId(id)])
+      return record as unknown as DeadLetter | undefined
+    },
+    async list(filter, after, limit) {
+      const letters: DeadLetter[] = []
+      for await (const letter of every(filter, after)) {
+        if (letters.length === limit) return { letters, more: true }
+        letters.push(letter)
+      }
+      return { letters, more: false }
+    },
+    async purgeBefore(time) {
+      let purged = 0
+      for await (const letter of every({})) {
+        if (letter.buried_at >= time) continue
+        await purge(letter)
+        purged++
+      }
+      return purged
+    }
+  }
+}
+
+function matches(letter: DeadLetter, { target, error_reason }: LetterFilter): boolean {
+  return (target === undefined || letter.target === target) && (error_reason === undefined || letter.failure.reason === error_reason)
+}
+
+/** The changes that make a dead letter an entry again, with a fresh age. */
+function back(letter: DeadLetter, dueAt: number, now: number): Change[] {
+  const { buried_at: _, failure: __, ...rest } = letter
+  const entry: Entry = { ...rest, due_at: dueAt, accepted_at: now, tries: 0 }
+  return [
+    { id: deadId(entry.id), drop: true },
+    stored(entry),
+    { id: slotId(entry), set: { [entry.id]: 1 } },
+    ...entry.refs.map(ref => ({ id: ledgerId(ref.key), set: { [outcomeField(ref.round, entry.target, entry.part)]: ['q', entry.id] } }))
+  ]
+}

@@ -1,0 +1,62 @@
+import type { FastifyInstance } from 'fastify'
+import Type, { type Static } from 'typebox'
+import { ApiError } from '../errors.js'
+import { ErrorBody, pageOf, paging, queryReader } from './http.js'
+import { Attempt } from './queue.js'
+
+export const deliveryStates = ['delivered', 'queued', 'refused', 'nothing'] as const
+
+export const DeliveryView = Type.Object({
+  id: Type.String(),
+  publish_id: Type.String(),
+  target: Type.String(),
+  target_type: Type.String(),
+  state: Type.Enum([...deliveryStates], { description: 'nothing: there was nothing to tell, e.g. a newer state came first.' }),
+  fingerprints: Type.Array(Type.String()),
+  accepted_at: Type.String(),
+  finished_at: Type.Union([Type.String(), Type.Null()]),
+  attempts: Type.Array(Attempt),
+  error: Type.Optional(Type.String()),
+  error_reason: Type.Optional(Type.String())
+})
+export type DeliveryView = Static<typeof DeliveryView>
+
+export const DeliveryQuery = Type.Object({
+  ...paging,
+  state: Type.Optional(Type.Enum([...deliveryStates])),
+  target: Type.Optional(Type.String()),
+  fingerprint: Type.Optional(Type.String())
+})
+export type DeliveryQuery = Static<typeof DeliveryQuery>
+
+export interface DeliveryRoutes {
+  /** The last deliveries, newest first. */
+  list(query: DeliveryQuery): { items: DeliveryView[]; next_cursor: string | null }
+  get(id: string): Promise<DeliveryView | undefined>
+}
+
+/** The delivery log: the last 10,000 deliveries, each with its attempts. */
+export function deliveryRoutes(app: FastifyInstance, deps: DeliveryRoutes): void {
+  const read = queryReader(DeliveryQuery)
+  app.get(
+    '/api/v1/deliveries',
+    { config: { role: 'read' }, schema: { summary: 'The last deliveries, newest first', tags: ['deliveries'], querystring: DeliveryQuery, response: { 200: pageOf(DeliveryView), 400: ErrorBody } } },
+    async request => {
+      const reading = read(request.query)
+      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
+      return deps.list(reading.value)
+    }
+  )
+  app.get(
+    '/api/v1/deliveries/:id',
+    {
+      config: { role: 'read' },
+      schema: { summary: 'One delivery with every attempt', tags: ['deliveries'], params: Type.Object({ id: Type.String() }), response: { 200: DeliveryView, 404: ErrorBody } }
+    },
+    async request => {
+      const view = await deps.get((request.params as { id: string }).id)
+      if (!view) throw new ApiError('NOT_FOUND', { message: 'no delivery of the last ones has this id' })
+      return view
+    }
+  )
+}

@@ -1,0 +1,85 @@
+import type { FastifyRequest } from 'fastify'
+import Type, { type TSchema } from 'typebox'
+import { ApiError } from '../errors.js'
+import { reader } from '../schema.js'
+
+/** Who may call a route. `open` needs no token even where there are some. */
+export type Role = 'open' | 'publish' | 'read' | 'admin'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    role?: Role
+    /** Counted against MAX_IN_FLIGHT, refused while draining and before the targets are known. */
+    publishes?: boolean
+  }
+}
+
+export const Problem = Type.Object({ field: Type.String(), message: Type.String(), suggestion: Type.String() })
+
+/** The body of every error answer. */
+export const ErrorBody = Type.Object({
+  statusCode: Type.Integer(),
+  code: Type.String(),
+  error: Type.String(),
+  message: Type.String(),
+  details: Type.Optional(Type.Array(Problem))
+})
+
+/** The body of a request as JSON; throws the right error if it is none. */
+export function jsonBody(request: FastifyRequest): unknown {
+  const bytes = request.body as Buffer | undefined
+  if (!bytes || bytes.length === 0) throw new ApiError('INVALID_INPUT', { message: 'the body is empty' })
+  if (!/^application\/([\w.+-]+\+)?json\b/i.test(request.headers['content-type'] ?? '')) throw new ApiError('NOT_JSON')
+  return parsed(bytes)
+}
+
+/** The body of a route that needs none: absent, empty or `{}` with whatever content type. */
+export function optionalBody(request: FastifyRequest): Record<string, unknown> {
+  const bytes = request.body as Buffer | undefined
+  if (!bytes || bytes.length === 0) return {}
+  const body = parsed(bytes)
+  if (body === null || typeof body !== 'object' || Array.isArray(body)) throw new ApiError('INVALID_INPUT', { message: 'the body is not a JSON object' })
+  return body as Record<string, unknown>
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    throw new ApiError('INVALID_INPUT', { message: 'the body is not valid JSON' })
+  }
+}
+
+/** Reads a query string, where everything is text, by its schema. */
+export function queryReader<S extends TSchema>(schema: S) {
+  const read = reader(schema)
+  const properties = (schema as unknown as { properties: Record<string, { type?: string }> }).properties
+  return (data: unknown) => {
+    const input: Record<string, unknown> = { ...(data as Record<string, unknown>) }
+    for (const [name, { type }] of Object.entries(properties)) {
+      const text = input[name]
+      if (typeof text !== 'string') continue
+      if ((type === 'integer' || type === 'number') && /^-?\d+(\.\d+)?$/.test(text)) input[name] = Number(text)
+      if (type === 'boolean' && (text === 'true' || text === 'false')) input[name] = text === 'true'
+    }
+    return read(input)
+  }
+}
+
+/** Query parameters of every list. */
+export const paging = {
+  limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'a whole number from 1 to 1000' }),
+  cursor: Type.Optional(Type.String({ description: 'next_cursor of the page before' }))
+}
+
+/** A page of a list. */
+export const pageOf = <S extends TSchema>(item: S) =>
+  Type.Object({ items: Type.Array(item), next_cursor: Type.Union([Type.String(), Type.Null()]) })
+
+/** One page out of a sorted list that is in memory; the cursor is the last item's key. */
+export function pageFrom<T>(items: readonly T[], key: (item: T) => string, query: { limit: number; cursor?: string | undefined }): { items: T[]; next_cursor: string | null } {
+  const from = query.cursor === undefined ? 0 : items.findIndex(item => key(item) > Buffer.from(query.cursor!, 'base64url').toString())
+  const page = from < 0 ? [] : items.slice(from, from + query.limit)
+  const more = from >= 0 && from + query.limit < items.length
+  return { items: page, next_cursor: more ? Buffer.from(key(page.at(-1)!)).toString('base64url') : null }
+}

@@ -1,0 +1,162 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { ApiError, errorBody } from '../errors.js'
+import { accept, AlertInput } from '../pipeline/accept.js'
+import { type ExplainRequest, Explanation } from '../pipeline/explain.js'
+import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptions } from '../pipeline/options.js'
+import type { Published, PublishRequest } from '../pipeline/publish.js'
+import { PublishResult } from '../pipeline/result.js'
+import { type Scope, scopes } from '../pipeline/select.js'
+import { ErrorBody, jsonBody } from './http.js'
+
+export interface PublishRoutes {
+  publish(request: PublishRequest): Promise<Published>
+  explain(request: ExplainRequest): Promise<Explanation>
+  readonly defaults: EffectiveOptions
+  /** A body was understood, or was not. */
+  received(accepted: PublishRequest['accepted'] | undefined): void
+  now(): number
+}
+
+const AlertmanagerWebhook = Type.Object(
+  { version: Type.Literal('4'), receiver: Type.String(), groupKey: Type.String(), alerts: Type.Array(Type.Object({ status: Type.Enum(['firing', 'resolved']) })) },
+  { description: 'Alertmanager webhook, version 4, as Alertmanager posts it. Unknown fields are kept.' }
+)
+const common = {
+  target_names: Type.Optional(Type.Array(Type.String(), { description: 'Required on the named route; narrows the others.' })),
+  options: Type.Optional(PublishOptions)
+}
+export const PublishBody = Type.Union([
+  AlertmanagerWebhook,
+  Type.Object({ alert: AlertInput, ...common }, { description: 'One alert.' }),
+  Type.Object({ alerts: Type.Array(AlertInput, { minItems: 1 }), ...common }, { description: 'Several alerts, as one notification.' })
+])
+
+const PublishQuery = Type.Object({
+  target: Type.Optional(Type.Array(Type.String(), { description: 'Target names, repeated: the same as target_names.' })),
+  timeout: Type.Optional(Type.String()),
+  max_concurrent: Type.Optional(Type.String()),
+  check_health: Type.Optional(Type.String()),
+  health_strategy: Type.Optional(Type.String()),
+  respect_circuit_breakers: Type.Optional(Type.String())
+})
+
+const Failed = Type.Object({ ...ErrorBody.properties, ...Type.Partial(PublishResult).properties })
+const answers = {
+  200: PublishResult, 202: PublishResult, 207: PublishResult, 400: ErrorBody, 401: ErrorBody, 403: ErrorBody, 404: Failed, 413: ErrorBody, 415: ErrorBody,
+  502: Failed, 503: Failed, 504: Failed
+}
+const statuses = {
+  200: 'every chosen target has it', 202: 'nobody has it yet, and everybody who should is durably owed it', 207: 'some have it, the others are owed it or refused it'
+}
+const described = Object.fromEntries(
+  Object.entries(answers).map(([status, schema]) => [status, { ...schema, description: statuses[status as unknown as 200] ?? 'an error, with the result where there is one' }])
+)
+
+const paths: Record<Scope, string> = { named: '', all: '/all', healthy: '/healthy' }
+const summaries: Record<Scope, string> = {
+  named: 'Publish to the named targets',
+  all: 'Publish to every enabled target',
+  healthy: 'Publish to every enabled target that health lets through'
+}
+
+/** The publish routes and explain. */
+export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
+  for (const scope of scopes) {
+    app.post(
+      `/api/v1/publish/parallel${paths[scope]}`,
+      {
+        config: { role: 'publish', publishes: true },
+        schema: {
+          summary: summaries[scope], tags: ['publish'], body: PublishBody, querystring: PublishQuery, response: described,
+          headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String({ description: 'Makes a retry safe for bodies that are not Alertmanager’s.' })) })
+        },
+        validatorCompiler: () => () => true
+      },
+      (request, reply) => publish(request, reply, scope)
+    )
+  }
+
+  app.post(
+    '/api/v1/publish/explain',
+    {
+      config: { role: 'publish' },
+      schema: {
+        summary: 'What a publish would do, without doing it', tags: ['publish'], body: PublishBody, response: { 200: Explanation, 400: ErrorBody },
+        querystring: Type.Object({ scope: Type.Optional(Type.Enum([...scopes], { default: 'all' })), ...PublishQuery.properties })
+      },
+      validatorCompiler: () => () => true
+    },
+    async request => {
+      const scope = String((request.query as Record<string, unknown>).scope ?? 'all')
+      if (!isScope(scope)) {
+        throw new ApiError('INVALID_INPUT', { details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }] })
+      }
+      const { accepted, options, names } = understood(request, scope)
+      return deps.explain({ notification: accepted.notification, scope, options, ...(names ? { names } : {}) })
+    }
+  )
+
+  async function publish(request: FastifyRequest, reply: FastifyReply, scope: Scope): Promise<FastifyReply> {
+    const { accepted, options, names } = understood(request, scope)
+    const { raw } = reply
+    let gone: (() => void) | undefined
+    let answered: (() => void) | undefined
+    raw.once('close', () => (raw.writableFinished ? answered?.() : gone?.()))
+    const { 'idempotency-key': idempotencyKey, traceparent } = request.headers
+    const published = await deps.publish({
+      accepted,
+      scope,
+      options,
+      bytes: request.body as Buffer,
+      sender: request.ip,
+      ...(names ? { names } : {}),
+      ...(typeof idempotencyKey === 'string' ? { idempotencyKey } : {}),
+      ...(typeof traceparent === 'string' && isTraceparent(traceparent) ? { traceparent } : {}),
+      onGone: callback => {
+        if (raw.destroyed) callback()
+        gone = callback
+      }
+    })
+    if (published.kind === 'no_enabled_targets') throw new ApiError('NO_ENABLED_TARGETS', { retryAfterSeconds: 5 })
+    if (published.kind === 'cancelled') return reply.code(499).send()
+    answered = published.answered
+    const { result, verdict } = published
+    if (verdict.status >= 503) reply.header('retry-after', '5')
+    const body = 'code' in verdict ? { ...errorBody(verdict.code), ...result } : result
+    return reply.code(verdict.status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify(body))
+  }
+
+  function understood(request: FastifyRequest, scope: Scope) {
+    const body = jsonBody(request)
+    const reading = accept(body, request.body as Buffer, deps.now())
+    if (!reading.ok) {
+      deps.received(undefined)
+      throw new ApiError('INVALID_INPUT', { details: reading.problems })
+    }
+    const accepted = reading.value
+    const query = request.query as Record<string, unknown>
+    const asked = optionsFromQuery(query)
+    if (!asked.ok) throw new ApiError('INVALID_INPUT', { details: asked.problems })
+    const fromQuery = query.target === undefined ? undefined : [query.target].flat().map(String)
+    const names = accepted.targetNames ?? fromQuery
+    if (scope === 'named' && (!names || names.length === 0)) {
+      throw new ApiError('INVALID_INPUT', {
+        details: [{ field: 'target_names', message: 'is required here', suggestion: 'name targets in target_names or ?target=, or use /all' }]
+      })
+    }
+    deps.received(accepted)
+    const own = Object.keys(asked.value).length === 0 && Object.keys(accepted.options).length === 0
+    const options = own ? deps.defaults : effectiveOptions(deps.defaults, { ...asked.value, ...accepted.options })
+    return { accepted, names, options }
+  }
+}
+
+function isScope(text: string): text is Scope {
+  return (scopes as readonly string[]).includes(text)
+}
+
+/** W3C Trace Context, version 00. */
+function isTraceparent(text: string): boolean {
+  return /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(text)
+}

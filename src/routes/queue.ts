@@ -1,0 +1,223 @@
+import type { FastifyInstance } from 'fastify'
+import Type, { type Static } from 'typebox'
+import { ApiError } from '../errors.js'
+import { Alert } from '../alert.js'
+import type { DeadLetters, ReplayOptions } from '../pipeline/dead-letters.js'
+import { type DeadLetter, type Entry, entryId, priority } from '../pipeline/entry.js'
+import { priorities, type Store } from '../queues/contract.js'
+import { durationMs } from '../schema.js'
+import { errorReasons } from '../targets/contract.js'
+import { ErrorBody, optionalBody, pageOf, paging, queryReader } from './http.js'
+
+export interface QueueRoutes {
+  readonly store: Store
+  readonly deadLetters: DeadLetters
+  workers(): { total: number; active: number }
+  /** Something may be due now. */
+  wake(): void
+  /** Between two replayed letters of a target, in milliseconds. */
+  readonly replaySpacingMs: number
+  now(): number
+}
+
+export const Attempt = Type.Object({
+  at: Type.String({ description: 'RFC 3339.' }),
+  duration_ms: Type.Number(),
+  status_code: Type.Optional(Type.Integer()),
+  error_reason: Type.Optional(Type.String()),
+  error: Type.Optional(Type.String())
+})
+
+/** What waits for a target, or was given up. */
+export const EntryView = Type.Object({
+  id: Type.String(),
+  target: Type.String(),
+  target_type: Type.String(),
+  priority: Type.Enum([...priorities]),
+  publish_id: Type.String(),
+  receiver: Type.String(),
+  group_key: Type.String(),
+  alerts: Type.Array(Alert),
+  accepted_at: Type.String(),
+  due_at: Type.String(),
+  tries: Type.Integer(),
+  attempts: Type.Array(Attempt),
+  error: Type.Optional(Type.String()),
+  error_type: Type.Optional(Type.String()),
+  error_reason: Type.Optional(Type.Enum([...errorReasons]))
+})
+export const DeadLetterView = Type.Object({ ...EntryView.properties, buried_at: Type.String() })
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+/** An entry as the API shows it. It carries no credential to hide. */
+export function entryView(entry: Entry): Static<typeof EntryView> {
+  const { failure } = entry
+  return {
+    id: entry.id,
+    target: entry.target,
+    target_type: entry.type,
+    priority: priority(entry),
+    publish_id: entry.publish_id,
+    receiver: entry.group.receiver,
+    group_key: entry.group.group_key,
+    alerts: entry.alerts.map(({ alert }) => alert),
+    accepted_at: iso(entry.accepted_at),
+    due_at: iso(entry.due_at),
+    tries: entry.tries,
+    attempts: entry.attempts.map(attempt => ({ ...attempt, at: iso(attempt.at) })),
+    ...(failure ? { error: failure.message, error_type: failure.type, error_reason: failure.reason } : {})
+  }
+}
+
+const letterView = (letter: DeadLetter): Static<typeof DeadLetterView> => ({ ...entryView(letter), buried_at: iso(letter.buried_at) })
+
+const Counts = Type.Object(Object.fromEntries(priorities.map(name => [name, Type.Integer()])))
+const Queue = Type.Object({
+  backend: Type.String(),
+  available: Type.Boolean(),
+  warnings: Type.Array(Type.String()),
+  unwritten: Type.Integer({ description: 'Outcomes that are kept until the store can be written again.' }),
+  depth: Type.Integer(),
+  by_priority: Counts,
+  oldest_age_ms: Type.Union([Type.Number(), Type.Null()], { description: 'Milliseconds since the oldest entry was accepted.' }),
+  workers: Type.Object({ total: Type.Integer(), active: Type.Integer(), idle: Type.Integer() }),
+  targets: Type.Array(Type.Object({ target: Type.String(), depth: Type.Integer(), by_priority: Counts, oldest_age_ms: Type.Number() }))
+})
+
+/** The queue as `/status` and `/api/v1/queue` show it. */
+export async function queueView({ store, workers, now }: Pick<QueueRoutes, 'store' | 'workers' | 'now'>): Promise<Static<typeof Queue>> {
+  const status = await store.status()
+  const depths = await Promise.resolve(store.depths()).catch(() => [])
+  const at = now()
+  const targets = depths.map(({ target, counts, oldest }) => ({
+    target,
+    depth: priorities.reduce((sum, name) => sum + counts[name], 0),
+    by_priority: { ...counts },
+    oldest_age_ms: at - Math.min(...Object.values(oldest), at)
+  }))
+  const { total, active } = workers()
+  return {
+    backend: status.backend,
+    available: status.available,
+    warnings: [...status.warnings],
+    unwritten: status.unwritten,
+    depth: targets.reduce((sum, { depth }) => sum + depth, 0),
+    by_priority: Object.fromEntries(priorities.map(name => [name, targets.reduce((sum, target) => sum + target.by_priority[name]!, 0)])),
+    oldest_age_ms: targets.length === 0 ? null : Math.max(...targets.map(target => target.oldest_age_ms)),
+    workers: { total, active, idle: total - active },
+    targets
+  }
+}
+
+const LetterFilter = { target: Type.Optional(Type.String()), error_reason: Type.Optional(Type.Enum([...errorReasons])) }
+const ReplayBody = Type.Object({ ...LetterFilter, dry_run: Type.Optional(Type.Boolean({ description: 'Default: false.' })), skip_resolved: Type.Optional(Type.Boolean({ description: 'Default: true.' })) })
+const Replayed = Type.Object({ matched: Type.Integer(), replayed: Type.Integer(), skipped_resolved: Type.Integer(), dry_run: Type.Boolean() })
+const Id = Type.Object({ id: Type.String() })
+
+/** The queue and the dead letters. */
+export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
+  const { deadLetters, store } = deps
+  const ListQuery = Type.Object({ ...paging, ...LetterFilter })
+  const readList = queryReader(ListQuery)
+  const readReplay = queryReader(ReplayBody)
+
+  const find = async (params: unknown): Promise<DeadLetter> => {
+    const letter = await deadLetters.get((params as Static<typeof Id>).id)
+    if (!letter) throw new ApiError('NOT_FOUND', { message: 'no dead letter has this id' })
+    return letter
+  }
+  const replayOptions = (body: Static<typeof ReplayBody>): ReplayOptions => ({
+    dryRun: body.dry_run ?? false,
+    skipResolved: body.skip_resolved ?? true,
+    spacingMs: deps.replaySpacingMs
+  })
+
+  app.get('/api/v1/queue', { config: { role: 'read' }, schema: { summary: 'What is owed, and to whom', tags: ['queue'], response: { 200: Queue } } }, () => queueView(deps))
+
+  app.get(
+    '/api/v1/dead-letters',
+    { config: { role: 'read' }, schema: { summary: 'What was given up', tags: ['dead letters'], querystring: ListQuery, response: { 200: pageOf(DeadLetterView), 400: ErrorBody } } },
+    async request => {
+      const reading = readList(request.query)
+      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
+      const { limit, cursor, ...filter } = reading.value
+      const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString()
+      const { letters, more } = await deadLetters.list(filter, after, limit)
+      return { items: letters.map(letterView), next_cursor: more ? Buffer.from(letters.at(-1)!.id).toString('base64url') : null }
+    }
+  )
+
+  app.get(
+    '/api/v1/dead-letters/:id',
+    { config: { role: 'read' }, schema: { summary: 'One dead letter', tags: ['dead letters'], params: Id, response: { 200: DeadLetterView, 404: ErrorBody } } },
+    async request => letterView(await find(request.params))
+  )
+
+  app.post(
+    '/api/v1/dead-letters/:id/replay',
+    { config: { role: 'admin' }, schema: { summary: 'Put a dead letter back into the queue', tags: ['dead letters'], params: Id, response: { 200: Replayed, 404: ErrorBody } } },
+    async request => {
+      const reading = readReplay(optionalBody(request))
+      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
+      const letter = await find(request.params)
+      // Whoever names one letter means it.
+      const options = { ...replayOptions(reading.value), skipResolved: reading.value.skip_resolved ?? false }
+      const replay = await deadLetters.replay([letter], options)
+      deps.wake()
+      return { ...replay, dry_run: options.dryRun }
+    }
+  )
+
+  app.post(
+    '/api/v1/dead-letters/replay',
+    { config: { role: 'admin' }, schema: { summary: 'Put dead letters back into the queue, by filter', tags: ['dead letters'], body: ReplayBody, response: { 200: Replayed, 400: ErrorBody } }, validatorCompiler: () => () => true },
+    async request => {
+      const reading = readReplay(optionalBody(request))
+      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
+      const options = replayOptions(reading.value)
+      const replay = await deadLetters.replayAll(reading.value, options)
+      deps.wake()
+      return { ...replay, dry_run: options.dryRun }
+    }
+  )
+
+  app.delete(
+    '/api/v1/dead-letters/:id',
+    { config: { role: 'admin' }, schema: { summary: 'Purge a dead letter', tags: ['dead letters'], params: Id, response: { 200: Type.Object({ purged: Type.Integer() }), 404: ErrorBody } } },
+    async request => {
+      await deadLetters.purge(await find(request.params))
+      return { purged: 1 }
+    }
+  )
+
+  app.delete(
+    '/api/v1/dead-letters',
+    {
+      config: { role: 'admin' },
+      schema: {
+        summary: 'Purge dead letters older than a duration', tags: ['dead letters'],
+        querystring: Type.Object({ older_than: Type.String({ description: 'A duration, e.g. 168h.' }) }),
+        response: { 200: Type.Object({ purged: Type.Integer() }), 400: ErrorBody }
+      },
+      validatorCompiler: () => () => true
+    },
+    async request => {
+      const text = (request.query as { older_than?: string }).older_than
+      const age = text === undefined ? undefined : durationMs(text)
+      if (age === undefined) throw new ApiError('INVALID_INPUT', { details: [{ field: 'older_than', message: 'is not a duration', suggestion: 'write it as 168h or 7d' }] })
+      return { purged: await deadLetters.purgeBefore(deps.now() - age) }
+    }
+  )
+
+  /** The entry that waits under this id, if it still does. */
+  app.get(
+    '/api/v1/queue/:id',
+    { config: { role: 'read' }, schema: { summary: 'One entry of the queue', tags: ['queue'], params: Id, response: { 200: EntryView, 404: ErrorBody } } },
+    async request => {
+      const [record] = await store.read([entryId((request.params as Static<typeof Id>).id)])
+      if (!record) throw new ApiError('NOT_FOUND', { message: 'nothing waits under this id' })
+      return entryView(record as unknown as Entry)
+    }
+  )
+}
