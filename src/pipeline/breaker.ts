@@ -32,21 +32,24 @@ export function permits(breaker: Breaker, now: number): boolean {
   }
 }
 
+/** The state that a probe makes when it begins, and by which its end is known: nothing else has that very object. */
+export type Probe = Extract<Breaker, { state: 'half_open' }>
+
 /**
- * The breaker once an attempt has begun. One that `permits` lets through after the open time is a probe; one that went
- * without asking leaves everything as it is. Keep what this returns: it tells later on whose end it was.
+ * The breaker once an attempt has begun, if that changes it: one that `permits` lets through after the open time is a
+ * probe. One that went without asking, or while the circuit was closed, is none.
  */
-export function begun(breaker: Breaker, now: number): Breaker {
-  if (breaker.state === 'closed' || !permits(breaker, now)) return breaker
+export function begun(breaker: Breaker, now: number): Probe | undefined {
+  if (breaker.state === 'closed' || !permits(breaker, now)) return undefined
   const successes = breaker.state === 'half_open' ? breaker.successes : 0
   return { state: 'half_open', since: breaker.since, reason: breaker.reason, successes, probing: true }
 }
 
-/** The breaker after a part was delivered by an attempt that `mine` was the breaker of when it had begun. */
-export function succeeded(breaker: Breaker, mine: Breaker, rules: BreakerRules): Breaker {
+/** The breaker after a part was delivered; `probe` is what `begun` gave for that attempt. */
+export function succeeded(breaker: Breaker, probe: Probe | undefined, rules: BreakerRules): Breaker {
   if (breaker.state === 'closed') return closed
   // An attempt that began before the circuit opened and still succeeds does not close it: the probes do.
-  if (!isProbe(breaker, mine)) return breaker
+  if (breaker !== probe) return breaker
   const successes = breaker.successes + 1
   return successes < rules.successThreshold ? { ...breaker, successes, probing: false } : closed
 }
@@ -57,32 +60,27 @@ export function succeeded(breaker: Breaker, mine: Breaker, rules: BreakerRules):
  */
 export function failed(
   breaker: Breaker,
-  mine: Breaker,
+  probe: Probe | undefined,
   failure: Pick<Failure, 'type' | 'reason'>,
   options: { now: number; rules: BreakerRules }
 ): Breaker {
   const { now, rules } = options
   if (failure.type === 'rate_limited' || failure.type === 'permanent' || failure.reason === 'cancelled')
-    return neutral(breaker, mine)
+    return neutral(breaker, probe)
   const open: Breaker = {
     state: 'open',
     since: breaker.state === 'closed' ? now : breaker.since,
     until: now + rules.openMs,
     reason: failure.reason
   }
-  if (failure.type === 'configuration' || isProbe(breaker, mine)) return open
+  if (failure.type === 'configuration' || breaker === probe) return open
   if (breaker.state !== 'closed') return breaker
   return breaker.failures + 1 >= rules.failureThreshold ? open : { state: 'closed', failures: breaker.failures + 1 }
 }
 
 /** The breaker after an attempt that says nothing about the target: a probe's place is free again. */
-export function neutral(breaker: Breaker, mine: Breaker): Breaker {
-  return isProbe(breaker, mine) ? { ...breaker, probing: false } : breaker
-}
-
-/** Nothing but its own end changes the state that a probe has made, so it is known by the very object. */
-function isProbe(breaker: Breaker, mine: Breaker): breaker is Extract<Breaker, { state: 'half_open' }> {
-  return breaker.state === 'half_open' && breaker.probing && breaker === mine
+export function neutral(breaker: Breaker, probe: Probe | undefined): Breaker {
+  return breaker === probe ? { ...breaker, probing: false } : breaker
 }
 
 /** The breaker once its target's settings changed: an open one is probed at once. */

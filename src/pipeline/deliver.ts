@@ -5,7 +5,7 @@ import type { Failure, Memory, Message } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import { type Attempted, attempt } from './attempt.js'
-import { type Breaker, type BreakerRules, begun, failed, neutral, permits, succeeded } from './breaker.js'
+import { type Breaker, type BreakerRules, begun, failed, neutral, type Probe, permits, succeeded } from './breaker.js'
 import {
   alertId,
   type Entry,
@@ -78,6 +78,7 @@ export type FailureShown = Pick<Failure, 'type' | 'reason' | 'message'>
 
 /** What the pipeline tells whoever keeps metrics, logs and statistics. */
 export interface DeliveryEvents {
+  started(job: Job): void
   attempted(job: Job, attempted: Attempted, durationMs: number): void
   settled(job: Job, result: PartResult): void
   truncated(target: string, field: string): void
@@ -120,6 +121,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   async function deliver(job: Job): Promise<PartResult> {
     const startedAt = now()
+    events.started(job)
     const tickets: Ticket[] = []
     const holds: Hold[] = []
     let result: PartResult
@@ -190,9 +192,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     } finally {
       job.running = false
       job.live.slots.give()
-      if (!attempted) setBreaker(job.live, neutral(job.live.breaker, admitted.breaker))
+      if (!attempted) setBreaker(job.live, neutral(job.live.breaker, admitted.probe))
     }
-    return settle(job, attempted, { began, startedAt, hold: holds[0], breaker: admitted.breaker })
+    return settle(job, attempted, { began, startedAt, hold: holds[0], probe: admitted.probe })
   }
 
   function recall(job: Job): Known | Promise<Known> {
@@ -243,8 +245,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return true
   }
 
-  /** Waits for room, a token and a slot. Returns the breaker that let it through, or what is in the way. */
-  async function admission(job: Job): Promise<{ readonly breaker: Breaker } | Failure | 'later'> {
+  /** Waits for room, a token and a slot. Returns what is in the way, or whether it goes as a probe. */
+  async function admission(job: Job): Promise<{ readonly probe: Probe | undefined } | Failure | 'later'> {
     const { live } = job
     const forbidden = forbiddenNow(job)
     if (forbidden) return forbidden
@@ -271,9 +273,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const changed = job.hurry.over ? 'later' : forbiddenNow(job)
     if (!changed) {
       // At once, before anybody else looks: of all that wait, one is the probe.
-      const breaker = begun(live.breaker, now())
-      setBreaker(live, breaker)
-      return { breaker }
+      const probe = begun(live.breaker, now())
+      if (probe) setBreaker(live, probe)
+      return { probe }
     }
     live.slots.give()
     returnToken(live, now())
@@ -320,7 +322,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   async function settle(
     job: Job,
     attempted: Attempted,
-    times: { began: number; startedAt: number; hold: Hold | undefined; breaker: Breaker }
+    times: { began: number; startedAt: number; hold: Hold | undefined; probe: Probe | undefined }
   ): Promise<PartResult> {
     const { live } = job
     const { outcome, statusCode } = attempted
@@ -338,8 +340,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     setBreaker(
       live,
       isFailure
-        ? failed(live.breaker, times.breaker, outcome, { now: at, rules: breakerRules })
-        : succeeded(live.breaker, times.breaker, breakerRules)
+        ? failed(live.breaker, times.probe, outcome, { now: at, rules: breakerRules })
+        : succeeded(live.breaker, times.probe, breakerRules)
     )
     if (!isFailure) live.health = healed(live.health, at)
     events.attempted(job, attempted, durationMs)
