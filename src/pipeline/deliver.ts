@@ -389,7 +389,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 const remoteRetryMs = 50
 
 /** Another process is at it, or is done with it. */
-const untouched: PartResult = { kind: 'nothing', step: 'outdated', attempts: 0, durationMs: 0 }
+export const untouched: PartResult = { kind: 'nothing', step: 'outdated', attempts: 0, durationMs: 0 }
 
 const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
 

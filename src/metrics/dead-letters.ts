@@ -1,0 +1,48 @@
+import { deadId } from '../pipeline/entry.js'
+import type { Store } from '../queues/contract.js'
+
+/** How many dead letters each target has. */
+export interface DeadLetterCounts {
+  of(target: string): number
+  targets(): Iterable<string>
+  change(target: string, by: 1 | -1): void
+  /** Counts anew if the last count is old. Rejects if the store is away. */
+  freshen(store: Store): Promise<void>
+}
+
+/** Dead letters also expire, and other replicas write and remove them: nobody tells of that. */
+const freshMs = 300_000
+const pageSize = 1_000
+
+export function countDeadLetters(now: () => number): DeadLetterCounts {
+  let counts = new Map<string, number>()
+  let countedAt = Number.NEGATIVE_INFINITY
+  let counting: Promise<void> | undefined
+
+  async function count(store: Store): Promise<void> {
+    const fresh = new Map<string, number>()
+    const prefix = deadId('')
+    let after: string | undefined
+    do {
+      const page = await store.list(prefix, after, pageSize)
+      for (const { fields } of page) {
+        const target = String(fields.target)
+        fresh.set(target, (fresh.get(target) ?? 0) + 1)
+      }
+      after = page.length === pageSize ? page.at(-1)!.id : undefined
+    } while (after !== undefined)
+    counts = fresh
+    countedAt = now()
+  }
+
+  return {
+    of: target => counts.get(target) ?? 0,
+    targets: () => counts.keys(),
+    change: (target, by) => void counts.set(target, Math.max((counts.get(target) ?? 0) + by, 0)),
+    freshen(store) {
+      if (now() - countedAt < freshMs) return Promise.resolve()
+      counting ??= count(store).finally(() => (counting = undefined))
+      return counting
+    }
+  }
+}
