@@ -1,7 +1,11 @@
 import Type, { type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { Settings } from 'typebox/system'
 import { Value } from 'typebox/value'
 import { Secret } from './secret.js'
+
+// TypeBox would stop at 8 errors; people are told all of them.
+Settings.Set({ maxErrors: 200 })
 
 /** One thing that is wrong with an input, in the words of whoever wrote it. Never carries the value. */
 export interface Problem {
@@ -51,15 +55,18 @@ export type Reading<T> = { ok: true; value: T } | { ok: false; problems: Problem
  */
 export function reader<S extends TSchema>(schema: S): (input: unknown, root?: string) => Reading<Static<S>> {
   const check = Compile(schema)
+  // Where nothing is filled in or turned into something else, the input itself is the value.
+  const plain = !/"(default|reads)":/.test(JSON.stringify(schema))
   return (input, root = '') => {
-    const filled = Value.Default(schema, structuredClone(input))
+    const filled = plain ? input : Value.Default(schema, structuredClone(input))
     if (!check.Check(filled)) return { ok: false, problems: problemsOf(schema, check.Errors(filled), root) }
-    return { ok: true, value: convert(schema, filled) as Static<S> }
+    return { ok: true, value: (plain ? filled : convert(schema, filled)) as Static<S> }
   }
 }
 
 interface SchemaError {
   keyword: string
+  schemaPath: string
   instancePath: string
   params: object
   message: string
@@ -67,19 +74,19 @@ interface SchemaError {
 
 function problemsOf(schema: TSchema, errors: SchemaError[], root: string): Problem[] {
   const problems = new Map<string, Problem>()
-  for (const error of errors) {
+  for (const error of meant(schema, errors)) {
     const params = error.params as Record<string, unknown>
     if (error.keyword === 'additionalProperties') {
       for (const name of params.additionalProperties as string[]) {
-        const field = join(root, `${error.instancePath}/${name}`)
+        const field = join(root, `${error.instancePath}/${escaped(name)}`)
         problems.set(field, { field, message: 'is not a known field', suggestion: 'check the spelling, or remove it' })
       }
     } else if (error.keyword === 'required') {
       for (const name of params.requiredProperties as string[]) {
-        const field = join(root, `${error.instancePath}/${name}`)
+        const field = join(root, `${error.instancePath}/${escaped(name)}`)
         problems.set(field, { field, message: 'is required', suggestion: `add ${name}` })
       }
-    } else if (error.keyword !== 'boolean') {
+    } else if (error.keyword !== 'boolean' && !error.schemaPath.endsWith('/propertyNames')) {
       const field = join(root, error.instancePath)
       if (!problems.has(field)) problems.set(field, { field, ...wording(at(schema, error.instancePath), error) })
     }
@@ -87,16 +94,55 @@ function problemsOf(schema: TSchema, errors: SchemaError[], root: string): Probl
   return [...problems.values()]
 }
 
-function wording(schema: Record<string, unknown> | undefined, error: SchemaError): { message: string; suggestion: string } {
+/** Of an either-or told apart by `type`, only the errors of the branch that was meant: the others' lead astray. */
+function meant(schema: TSchema, errors: SchemaError[]): SchemaError[] {
+  let left = errors
+  for (const union of errors.filter(error => error.keyword === 'anyOf')) {
+    const types = at(schema, union.instancePath)?.anyOf?.map(branch => branch.properties?.type?.const)
+    if (!types || types.includes(undefined)) continue
+    const ofBranch = (branch: number) => (error: SchemaError) =>
+      `${error.schemaPath}/`.startsWith(`${union.schemaPath}/anyOf/${branch}/`)
+    const typeIsWrong = ({ keyword, instancePath, params }: SchemaError) =>
+      (keyword === 'const' && instancePath === `${union.instancePath}/type`) ||
+      (keyword === 'required' && (params as { requiredProperties: string[] }).requiredProperties.includes('type'))
+    const others = types.map((_, branch) => branch).filter(branch => errors.filter(ofBranch(branch)).some(typeIsWrong))
+    left = left.filter(error => error !== union && !others.some(branch => ofBranch(branch)(error)))
+    if (others.length === types.length)
+      left.push({
+        ...union,
+        keyword: 'enum',
+        instancePath: `${union.instancePath}/type`,
+        params: { allowedValues: types }
+      })
+  }
+  return left
+}
+
+function wording(
+  schema: Record<string, unknown> | undefined,
+  error: SchemaError
+): { message: string; suggestion: string } {
   const params = error.params as Record<string, unknown>
-  if (schema?.reads === 'duration') return { message: 'is not a duration', suggestion: 'write it as 500ms, 10s, 2m or 1h' }
+  if (schema?.reads === 'duration')
+    return { message: 'is not a duration', suggestion: 'write it as 500ms, 10s, 2m or 1h' }
   if (schema?.reads === 'size') return { message: 'is not a size', suggestion: 'write it as 512KiB or 10MiB' }
   if (error.keyword === 'enum') {
-    return { message: 'is not one of the allowed values', suggestion: `use one of: ${(params.allowedValues as unknown[]).join(', ')}` }
+    return {
+      message: 'is not one of the allowed values',
+      suggestion: `use one of: ${(params.allowedValues as unknown[]).join(', ')}`
+    }
   }
-  const hint = typeof schema?.description === 'string' ? schema.description : 'see the API reference'
-  return { message: error.message, suggestion: hint }
+  if (error.keyword === 'propertyNames') {
+    return { message: 'has a name that is not allowed', suggestion: hintOf(schema) }
+  }
+  return { message: error.message, suggestion: hintOf(schema) }
 }
+
+function hintOf(schema: Record<string, unknown> | undefined): string {
+  return typeof schema?.description === 'string' ? schema.description : 'see the API reference'
+}
+
+const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1')
 
 /** `/targets/2/url` under `body` → `body.targets[2].url`. */
 function join(root: string, pointer: string): string {
@@ -108,19 +154,35 @@ function join(root: string, pointer: string): string {
   return path
 }
 
-type Node = Record<string, unknown> & { properties?: Record<string, Node>; items?: Node; additionalProperties?: Node | boolean }
+type Node = Record<string, unknown> & {
+  properties?: Record<string, Node>
+  items?: Node
+  anyOf?: Node[]
+  const?: unknown
+  additionalProperties?: Node | boolean
+}
 
 function at(schema: TSchema, pointer: string): Node | undefined {
   let node: Node | undefined = schema as Node
   for (const step of pointer.split('/').slice(1)) {
-    node = node?.properties?.[step] ?? node?.items ?? (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined)
+    node =
+      node?.properties?.[step] ??
+      node?.items ??
+      (node && recordOf(node)) ??
+      (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined)
   }
   return node
 }
 
+/** What the values of a record are, described at least as well as the record is. */
+function recordOf(node: Node): Node | undefined {
+  const value = patternOf(node)
+  return value && { description: node.description, ...value }
+}
+
 function convert(schema: Node | TSchema, value: unknown): unknown {
-  const branches = (schema as Node).anyOf as TSchema[] | undefined
-  const node = (branches?.find(branch => Value.Check(branch, value)) ?? schema) as Node
+  const branches = (schema as Node).anyOf
+  const node = (branches?.find(branch => Value.Check(branch as TSchema, value)) ?? schema) as Node
   if (typeof value === 'string') {
     if (node.reads === 'duration') return durationMs(value)
     if (node.reads === 'size') return sizeBytes(value)
