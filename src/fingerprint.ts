@@ -3,26 +3,44 @@
  * byte 255; 16 hex digits. Source: prometheus/common, model.LabelSet.Fingerprint.
  */
 export function fingerprintOf(labels: Readonly<Record<string, string>>): string {
-  let high = 0xcbf29ce4
-  let low = 0x84222325
-  // The prime is 2^40 + 0x1b3: multiplied in two halves of 32 bits, each exact in a double.
-  const add = (byte: number): void => {
-    const mixed = (low ^ byte) >>> 0
-    const product = mixed * 0x1b3
-    high = (Math.imul(high, 0x1b3) + Math.floor(product / 0x1_0000_0000) + (mixed << 8)) >>> 0
-    low = product >>> 0
+  const bytes = bytesOf(labels)
+  let high = 0xcbf29ce4 | 0
+  let low = 0x84222325 | 0
+  for (let index = 0; index < bytes.length; index++) {
+    // The prime is 2^40 + 0x1b3. All stays within 32-bit integers, which is several times faster than doubles or BigInt.
+    const mixed = low ^ bytes[index]!
+    const lower = (mixed & 0xffff) * 0x1b3
+    const upper = (mixed >>> 16) * 0x1b3 + (lower >>> 16)
+    high = (Math.imul(high, 0x1b3) + (upper >>> 16) + (mixed << 8)) | 0
+    low = (upper << 16) | (lower & 0xffff)
   }
-  const names = Object.keys(labels)
-  for (const name of names.length > 1 ? sortedByBytes(names) : names) {
-    for (const byte of Buffer.from(name)) add(byte)
-    add(255)
-    for (const byte of Buffer.from(labels[name]!)) add(byte)
-    add(255)
+  return hex(high) + hex(low)
+}
+
+const hex = (half: number): string => (half >>> 0).toString(16).padStart(8, '0')
+
+const scratch = Buffer.allocUnsafe(16_384)
+
+/** What is hashed, in memory that the next call may overwrite: a storm brings thousands of alerts at once. */
+function bytesOf(labels: Readonly<Record<string, string>>): Buffer {
+  const names = sortedByBytes(Object.keys(labels))
+  let most = 0
+  for (const name of names) most += 3 * (name.length + labels[name]!.length) + 2
+  const bytes = most > scratch.length ? Buffer.allocUnsafe(most) : scratch
+  let end = 0
+  for (const name of names) {
+    end += bytes.write(name, end)
+    bytes[end++] = 255
+    end += bytes.write(labels[name]!, end)
+    bytes[end++] = 255
   }
-  return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0')
+  return bytes.subarray(0, end)
 }
 
 /** Go compares strings by byte, JavaScript by UTF-16 unit: the two differ beyond the Basic Multilingual Plane. */
 function sortedByBytes(names: string[]): string[] {
-  return names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  const inUnits = names.sort()
+  return inUnits.some(name => /[\ud800-\udfff]/.test(name))
+    ? names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    : inUnits
 }

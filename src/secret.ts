@@ -43,7 +43,9 @@ export function secretsIn(value: unknown): string[] {
 export function redact(text: string, secrets: readonly string[]): string {
   let clean = text
   for (const secret of secrets) {
-    for (const form of new Set([secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])) {
+    // A lone surrogate has no place in a URL: encodeURIComponent throws on it.
+    const inUrl = encodeURIComponent(Buffer.from(secret).toString())
+    for (const form of new Set([secret, inUrl, JSON.stringify(secret).slice(1, -1)])) {
       clean = clean.replaceAll(form, '[secret]')
     }
   }
