@@ -12,8 +12,8 @@ export const Classification = Type.Object(
   {
     severity: Severity,
     confidence: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: 'a number from 0 to 1' })),
-    reasoning: Type.Optional(Type.String()),
-    recommendations: Type.Optional(Type.Array(Type.String()))
+    reasoning: Type.Optional(Type.String({ description: 'a text' })),
+    recommendations: Type.Optional(Type.Array(Type.String(), { description: 'a list of texts' }))
   },
   { description: 'What an upstream classifier thinks of the alert.' }
 )

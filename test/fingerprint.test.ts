@@ -32,8 +32,8 @@ t.test('it is FNV-1a over the labels sorted by their bytes, for any labels', asy
 })
 
 t.test('texts longer than what is kept ready are hashed whole', async t => {
-  for (const labels of [{ a: 'x'.repeat(100_000) }, { a: 'é'.repeat(16_384), b: 'y' }]) {
-    t.equal(fingerprintOf(labels), byTheBook(labels))
+  for (const value of ['x'.repeat(100_000), 'é'.repeat(16_384)]) {
+    t.equal(fingerprintOf({ a: value, b: 'y' }), byTheBook({ a: value, b: 'y' }))
   }
 })
 

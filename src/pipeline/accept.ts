@@ -52,11 +52,15 @@ type Raw = Record<string, unknown>
 export function accept(body: unknown, bytes: Buffer, now: number): Reading<Accepted> {
   if (!isObject(body))
     return refuse('body', 'is not a JSON object', 'send an Alertmanager webhook, {"alert": {…}} or {"alerts": […]}')
-  if (body.alert !== undefined) return acceptOwn(body, [body.alert], ['alert'], now)
-  if (!Array.isArray(body.alerts)) return refuse('alerts', 'is not a list', 'send "alert": {…} or "alerts": […]')
-  if (body.alerts.length === 0) return refuse('alerts', 'is empty', 'send at least one alert')
-  if (body.version === undefined) return acceptOwn(body, body.alerts, undefined, now)
-  return acceptAlertmanager(body, body.alerts, bytes, now)
+  const { alert, alerts, version } = body
+  const one = alert !== undefined && (version === undefined || alerts === undefined)
+  if (one && alerts !== undefined) return refuse('alert', 'stands beside alerts', 'send one of the two')
+  if (!one && !Array.isArray(alerts)) return refuse('alerts', 'is not a list', 'send "alert": {…} or "alerts": […]')
+  const list = one ? [alert] : (alerts as unknown[])
+  if (list.length === 0) return refuse('alerts', 'is empty', 'send at least one alert')
+  if (!one && version !== undefined) return acceptAlertmanager(body, list, bytes, now)
+  if (isDeeper(body, maxDepth)) return refuse('body', 'is nested too deeply', `use at most ${maxDepth} levels`)
+  return acceptOwn(body, list, one ? ['alert'] : undefined, now)
 }
 
 function acceptAlertmanager(body: Raw, rawAlerts: unknown[], bytes: Buffer, now: number): Reading<Accepted> {
@@ -106,11 +110,15 @@ function acceptAlertmanager(body: Raw, rawAlerts: unknown[], bytes: Buffer, now:
 function alertmanagerAlert(raw: Raw, status: AlertStatus, now: number): { alert: Alert; odd: boolean } {
   const labels = textMap(raw.labels)
   const startsAt = text(raw.startsAt)
+  const endsAt = text(raw.endsAt)
   const odd =
     !isTextMap(raw.labels) ||
     !isTextMap(raw.annotations) ||
-    labels.alertname === undefined ||
-    Number.isNaN(Date.parse(startsAt))
+    !labels.alertname ||
+    Number.isNaN(Date.parse(startsAt)) ||
+    (raw.endsAt !== undefined && Number.isNaN(Date.parse(endsAt))) ||
+    isNoText(raw.generatorURL) ||
+    isNoText(raw.fingerprint)
   const alert: Alert = {
     alert_name: labels.alertname ?? '',
     fingerprint: text(raw.fingerprint) || fingerprintOf(labels),
@@ -120,7 +128,6 @@ function alertmanagerAlert(raw: Raw, status: AlertStatus, now: number): { alert:
     starts_at: startsAt || new Date(now).toISOString()
   }
   // Alertmanager writes the zero time for an alert that has not ended.
-  const endsAt = text(raw.endsAt)
   if (endsAt !== '' && !endsAt.startsWith('0001-01-01')) alert.ends_at = endsAt
   const generatorUrl = text(raw.generatorURL)
   if (generatorUrl !== '') alert.generator_url = generatorUrl
@@ -130,6 +137,8 @@ function alertmanagerAlert(raw: Raw, status: AlertStatus, now: number): { alert:
 const readAlert = reader(AlertInput)
 /** So that a body of 20,000 bad alerts gets an answer that a person can read. */
 const maxProblems = 20
+/** What is nested deeper could not be written again without running out of stack. */
+const maxDepth = 64
 
 function acceptOwn(body: Raw, rawAlerts: unknown[], names: string[] | undefined, now: number): Reading<Accepted> {
   const problems: Problem[] = []
@@ -179,7 +188,7 @@ function ruleProblems(raw: unknown, field: string, now: number): Problem[] {
   if (!isObject(raw)) return []
   const problems: Problem[] = []
   const labels = isObject(raw.labels) ? raw.labels : {}
-  if (raw.alert_name === undefined && typeof labels.alertname !== 'string') {
+  if (raw.alert_name === undefined && (typeof labels.alertname !== 'string' || labels.alertname === '')) {
     problems.push({
       field: `${field}.alert_name`,
       message: 'is required',
@@ -235,12 +244,16 @@ function complete(input: AlertInput, now: number): Alert {
   }
 }
 
-const rfc3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/
+const rfc3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/
 
 /** Milliseconds since the epoch; undefined if absent, NaN if it is no RFC 3339 time. */
 function timeOf(raw: unknown): number | undefined {
   if (raw === undefined) return undefined
-  return typeof raw === 'string' && rfc3339.test(raw) ? Date.parse(raw) : Number.NaN
+  const [time, year, month, day] = (typeof raw === 'string' && rfc3339.exec(raw)) || []
+  // Date.parse takes 30 February for 2 March.
+  if (time === undefined || Number(day) > new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate())
+    return Number.NaN
+  return Date.parse(time)
 }
 
 function namesOf(raw: unknown): string[] | undefined | 'bad' {
@@ -287,6 +300,21 @@ function textMap(value: unknown): Record<string, string> {
   if (isTextMap(value)) return value
   if (!isObject(value)) return {}
   return Object.fromEntries(
-    Object.entries(value).map(([name, item]) => [name, typeof item === 'string' ? item : (JSON.stringify(item) ?? '')])
+    Object.entries(value).map(([name, item]) => [
+      name,
+      typeof item === 'string' ? item : isDeeper(item, maxDepth) ? '…' : JSON.stringify(item)
+    ])
   )
+}
+
+function isNoText(value: unknown): boolean {
+  return value !== undefined && typeof value !== 'string'
+}
+
+/** Whether objects and lists are nested in each other more than so many times. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (value === null || typeof value !== 'object') return false
+  if (levels === 0) return true
+  for (const name in value) if (isDeeper((value as Raw)[name], levels - 1)) return true
+  return false
 }

@@ -66,7 +66,9 @@ const readOptions = reader(PublishOptions)
 
 /** Options as they stand in a body. */
 export function optionsFromBody(raw: unknown): Reading<PublishOptions> {
-  return raw === undefined || raw === null ? { ok: true, value: {} } : checked(readOptions(raw, 'options'))
+  return raw === undefined || raw === null
+    ? { ok: true, value: {} }
+    : checked(readOptions(raw, 'options'), 'options.timeout')
 }
 
 /** Options as they stand in a query string, where everything is text. Other parameters are left alone. */
@@ -77,13 +79,14 @@ export function optionsFromQuery(query: Readonly<Record<string, unknown>>): Read
     if (text !== undefined)
       asked[name] = text === 'true' ? true : text === 'false' ? false : /^\d+$/.test(String(text)) ? Number(text) : text
   }
-  return Object.keys(asked).length === 0 ? { ok: true, value: {} } : checked(readOptions(asked))
+  return Object.keys(asked).length === 0 ? { ok: true, value: {} } : checked(readOptions(asked), 'timeout')
 }
 
-function checked(reading: Reading<PublishOptions>): Reading<PublishOptions> {
-  if (!reading.ok || reading.value.timeout !== 0) return reading
-  return {
-    ok: false,
-    problems: [{ field: 'timeout', message: 'must be more than 0', suggestion: 'write it as 500ms or 10s' }]
-  }
+const oneHourMs = 3_600_000
+
+function checked(reading: Reading<PublishOptions>, field: string): Reading<PublishOptions> {
+  const timeout = reading.ok ? reading.value.timeout : undefined
+  if (timeout === undefined || (timeout > 0 && timeout <= oneHourMs)) return reading
+  const problem = { field, message: 'must be more than 0 and at most 1h', suggestion: 'write it as 500ms or 10s' }
+  return { ok: false, problems: [problem] }
 }
