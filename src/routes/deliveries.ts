@@ -4,15 +4,17 @@ import { ApiError } from '../errors.js'
 import { ErrorBody, pageOf, paging, queryReader } from './http.js'
 import { Attempt } from './queue.js'
 
-export const deliveryStates = ['delivered', 'queued', 'refused', 'nothing'] as const
+export const deliveryStates = ['delivered', 'queued', 'refused', 'failed', 'nothing'] as const
 
 export const DeliveryView = Type.Object({
   id: Type.String(),
   publish_id: Type.String(),
   target: Type.String(),
   target_type: Type.String(),
-  state: Type.Enum([...deliveryStates], { description: 'nothing: there was nothing to tell, e.g. a newer state came first.' }),
-  fingerprints: Type.Array(Type.String()),
+  state: Type.Enum([...deliveryStates], { description: 'refused: given up. failed: nobody could own it, the caller was told to try again. nothing: there was nothing to tell, e.g. a newer state came first.' }),
+  alert_name: Type.String({ description: 'Of the first alert.' }),
+  alert_count: Type.Integer(),
+  fingerprints: Type.Array(Type.String(), { description: 'Of the alerts, at most 256 of them.' }),
   accepted_at: Type.String(),
   finished_at: Type.Union([Type.String(), Type.Null()]),
   attempts: Type.Array(Attempt),
