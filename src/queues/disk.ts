@@ -5,6 +5,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { type Place, StoreUnavailable } from './contract.js'
 import { lockDirectory } from './lock.js'
 import type { Kept } from './record.js'
+import { openRoom, proveRoom, type Room } from './room.js'
 import { upgrade } from './upgrades.js'
 import { verify } from './verify.js'
 
@@ -48,28 +49,43 @@ export async function openDisk(dir: string): Promise<Disk> {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
   } catch (cause) {
-    throw new StoreUnavailable(`the queue directory ${dir} cannot be made`, { cause })
+    throw new StoreUnavailable(`the queue directory ${dir} cannot be made${reason(cause)}`, { cause })
   }
   const unlock = await lockDirectory(dir)
   const file = join(dir, 'data.mdb')
   const fresh = !existsSync(file)
   try {
     verify(file)
+    if (fresh) await proveRoom(join(dir, 'room'))
     const env = open<string, string>({ ...options, path: dir })
+    const room = await openRoom(file)
     try {
       const tables = openTables(env)
-      await upgrade(env, tables)
-      return diskOf(env, tables, unlock)
+      const writer = writerOf(env, room)
+      await writer(2 * usedBytes(env), async () => upgrade(env, tables))
+      const close = async () => {
+        await env.close()
+        await room.close()
+        unlock()
+      }
+      return diskOf(env, tables, { write: writer, close })
     } catch (error) {
       await env.close()
+      await room.close()
       throw error
     }
   } catch (cause) {
     if (fresh) rmSync(file, { force: true })
     unlock()
     if (cause instanceof StoreUnavailable) throw cause
-    throw new StoreUnavailable(`the queue directory ${dir} cannot be opened`, { cause })
+    throw new StoreUnavailable(`the queue directory ${dir} cannot be opened${reason(cause)}`, { cause })
   }
+}
+
+/** `: ENOSPC` and the like, where the system gave one. */
+export function reason(cause: unknown): string {
+  const { code } = cause as NodeJS.ErrnoException
+  return typeof code === 'string' ? `: ${code}` : ''
 }
 
 /**
@@ -93,7 +109,41 @@ function openTables(env: RootDatabase<string, string>): Tables {
   }
 }
 
-function diskOf(env: RootDatabase<string, string>, tables: Tables, unlock: () => void): Disk {
+/** What is left of the disk's own business: to write in turn, and to close. */
+interface Handles {
+  readonly write: Writer
+  close(): Promise<void>
+}
+
+/** Commits what `begin` starts, once there is room for `bytes` and all commits before it are through. */
+type Writer = (bytes: number, begin: () => Promise<unknown>) => Promise<void>
+
+/** What a changed row can cost: its path through two trees, copied. */
+const bytesPerRow = 16_384
+
+/** For what every commit writes of its own. */
+const bytesPerCommit = 1_048_576
+
+function writerOf(env: RootDatabase<string, string>, room: Room): Writer {
+  let before: Promise<unknown> = Promise.resolve()
+  return (bytes, begin) => {
+    const write = async () => {
+      await room.ensure(usedBytes(env), bytes + bytesPerCommit)
+      await durable(begin())
+      env.resetReadTxn()
+    }
+    const result = before.then(write)
+    before = result.catch(() => {})
+    return result
+  }
+}
+
+function usedBytes(env: RootDatabase<string, string>): number {
+  const { lastPageNumber, pageSize } = env.getStats() as { lastPageNumber: number; pageSize: number }
+  return (lastPageNumber + 1) * pageSize
+}
+
+function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, close }: Handles): Disk {
   const { meta, records, places, journal } = tables
   return {
     read: id => decoded(records.get(id)),
@@ -104,26 +154,33 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, unlock: () =>
     *journal() {
       for (const { key, value } of journal.getRange()) yield { number: key, text: value }
     },
-    append: (number, text) => durable(journal.put(number, text)),
-    async apply(rows) {
-      const batch = env.batch(() => {
-        for (const [id, { kept, place }] of rows) {
-          if (kept) quiet(records.put(id, `${kept.expiresAt};${JSON.stringify(kept.fields)}`))
-          else quiet(records.remove(id))
-          if (place) quiet(places.put(id, JSON.stringify(placeRow(place, kept?.expiresAt))))
-          else if (place === null) quiet(places.remove(id))
-        }
-      })
-      await durable(batch)
+    append: (number, text) => write(2 * Buffer.byteLength(text), () => journal.put(number, text)),
+    apply(rows) {
+      const texts = rows.map(([, { kept }]) => kept && `${kept.expiresAt};${JSON.stringify(kept.fields)}`)
+      const bytes = texts.reduce((sum, text) => sum + 2 * Buffer.byteLength(text ?? ''), 0)
+      const batch = () =>
+        env.batch(() => {
+          for (const [index, [id, { kept, place }]] of rows.entries()) {
+            const text = texts[index]
+            if (text === undefined) quiet(records.remove(id))
+            else quiet(records.put(id, text))
+            if (place) quiet(places.put(id, JSON.stringify(placeRow(place, kept?.expiresAt))))
+            else if (place === null) quiet(places.remove(id))
+          }
+        })
+      return write(bytes + rows.length * bytesPerRow, batch)
     },
     async settled(journalNumber, lastNumber) {
-      const numbers = [...journal.getKeys({ end: journalNumber + 1 })]
-      const batch = env.batch(() => {
-        for (const number of numbers) quiet(journal.remove(number))
-        quiet(meta.put('last_number', String(lastNumber)))
-      })
-      await durable(batch)
-      env.resetReadTxn()
+      for (;;) {
+        const numbers = [...journal.getKeys({ end: journalNumber + 1, limit: 1_000 })]
+        const batch = () =>
+          env.batch(() => {
+            for (const number of numbers) quiet(journal.remove(number))
+            quiet(meta.put('last_number', String(lastNumber)))
+          })
+        await write(numbers.length * bytesPerRow, batch)
+        if (numbers.length < 1_000) return
+      }
     },
     lastNumber: () => Number(meta.get('last_number') ?? 0),
     *range(prefix, after) {
@@ -139,10 +196,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, unlock: () =>
       }
     },
     size: () => (records.getStats() as { entryCount: number }).entryCount,
-    async close() {
-      await env.close()
-      unlock()
-    }
+    close
   }
 }
 
@@ -179,11 +233,12 @@ function placed(text: string | undefined): { place: Place; expiresAt: number } |
   return { place: { target, priority, dueAt, acceptedAt }, expiresAt: expiresAt ?? Infinity }
 }
 
-/** Waits for a commit; what lmdb-js tells of its failure comes as a promise of its own, which must not be left alone. */
-async function durable(commit: Promise<boolean>): Promise<void> {
+/** What lmdb-js tells of a failed commit comes as a promise of its own, which must not be left alone. */
+async function durable(commit: Promise<unknown>): Promise<void> {
   try {
     await commit
   } catch (cause) {
+    if (cause instanceof StoreUnavailable) throw cause
     ;(cause as { commitError?: Promise<never> }).commitError?.catch(() => {})
     throw new StoreUnavailable('the queue directory cannot be written', { cause })
   }

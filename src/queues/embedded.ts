@@ -27,9 +27,8 @@ const journalBytesPerWrite = 1_000_000
 const checkpointBytes = 32_000_000
 const rowsPerWrite = 500
 const maxUnwritten = 20_000
+/** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
 const retryMs = 1_000
-/** After a failure writes are refused for so long without a try, so that a full disk does not cost the processor too. */
-const restMs = 200
 
 /**
  * The store of one process, on LMDB in a directory of its own. Changes take effect in memory at once and are journalled
@@ -49,6 +48,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const recent = new Map<string, Kept | undefined>()
 
   let groups: Group[] = []
+  /** The last entry of the journal that is durable, and so the last that a checkpoint may forget. */
   let journalNumber = 0
   let journalBytes = 0
   let running: Promise<void> | undefined
@@ -120,15 +120,15 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (texts.length === 0) return
     const batch = groups.splice(0, texts.length)
     try {
-      await disk.append(++journalNumber, `{"next":${numbers.last()},"groups":[${texts.join()}]}`)
+      await disk.append(journalNumber + 1, `{"next":${numbers.last()},"groups":[${texts.join()}]}`)
     } catch (error) {
       return putBack(batch, error as StoreUnavailable)
     }
     failure = undefined
+    journalNumber++
     journalBytes += bytes
     settle(batch)
-    const full = journalled.size >= checkpointRecords || journalBytes >= checkpointBytes
-    if (full && Date.now() >= checkpointNotBefore) checkpointing ??= checkpoint()
+    checkpointIfFull()
   }
 
   const settle = (batch: readonly Group[]) => {
@@ -193,6 +193,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     }
     leaving = undefined
     checkpointing = undefined
+    checkpointIfFull()
+  }
+
+  const checkpointIfFull = () => {
+    const full = journalled.size >= checkpointRecords || journalBytes >= checkpointBytes
+    if (full && !closed && Date.now() >= checkpointNotBefore) checkpointing ??= checkpoint()
   }
 
   /** Looks at some records in turn, for at most 5 ms, and drops those whose time is over; all of them within an hour. */
@@ -222,7 +228,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (closed) throw new StoreUnavailable('the queue is closed')
     if (changes.length === 0) return
     const now = Date.now()
-    if (failure && now - failure.at < restMs) throw new StoreUnavailable(failure.message)
+    if (failure && now - failure.at < retryMs) throw new StoreUnavailable(failure.message)
     const { promise, resolve, reject } = withResolvers()
     stage(changes, now, { resolve, reject })
     void flush()

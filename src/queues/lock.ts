@@ -30,7 +30,10 @@ export async function lockDirectory(dir: string): Promise<() => void> {
   } catch (cause) {
     path.close()
     if (cause instanceof StoreUnavailable) throw cause
-    throw new StoreUnavailable(`the queue directory ${dir} cannot be locked`, { cause })
+    throw new StoreUnavailable(
+      `the queue directory ${dir} cannot be locked: ${(cause as NodeJS.ErrnoException).code}`,
+      { cause }
+    )
   }
 }
 

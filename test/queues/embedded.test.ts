@@ -1,16 +1,216 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
-import { embeddedStore } from '../../src/queues/embedded.js'
-import { storeContract } from './contract.js'
+import { StoreUnavailable } from '../../src/queues/contract.js'
+import { openDisk } from '../../src/queues/disk.js'
+import { type EmbeddedOptions, embeddedStore } from '../../src/queues/embedded.js'
+import { needs } from '../support/programs.js'
+import { place, storeContract } from './contract.js'
 
 t.test('the embedded store keeps the contract', async t => {
-  storeContract(t, t => embedded(t, {}))
+  storeContract(t, t => subject(t, {}))
 })
 
 t.test('it keeps the contract while its tables are brought up to date all the time', async t => {
-  storeContract(t, t => embedded(t, { checkpointRecords: 1 }))
+  storeContract(t, t => subject(t, { checkpointRecords: 1 }))
 })
 
-async function embedded(t: Test, options: object) {
+t.test('its directory is made for nobody else to read', async t => {
+  const dir = join(t.testdir(), 'deep', 'queue')
+  await (await embeddedStore({ dir })).close()
+  t.equal(statSync(dir).mode & 0o777, 0o700)
+})
+
+t.test('a directory that is in use is refused, by its path of any length, until it is free again', async t => {
+  for (const dir of [join(t.testdir(), 'queue'), join(t.testdir(), 'long'.repeat(20), 'queue'.repeat(20))]) {
+    const child = storeProcess(t, 'hold', dir)
+    t.equal(await child.line(), 'open')
+    await t.rejects(embeddedStore({ dir }), unavailable(`the queue directory ${dir} is in use by another process`))
+    child.kill('SIGKILL')
+    await child.ended
+    const store = await embeddedStore({ dir })
+    await t.rejects(embeddedStore({ dir }), unavailable(`the queue directory ${dir} is in use by another process`))
+    await store.close()
+    await (await embeddedStore({ dir })).close()
+  }
+})
+
+t.test('of several that start at once on what a killed one left, just one gets the directory', async t => {
+  const dir = join(t.testdir(), 'queue')
+  const killed = storeProcess(t, 'hold', dir)
+  await killed.line()
+  killed.kill('SIGKILL')
+  await killed.ended
+  const children = [1, 2, 3, 4].map(() => storeProcess(t, 'hold', dir))
+  const lines = await Promise.all(children.map(child => child.line()))
+  t.strictSame(lines.sort(), [
+    ...Array(3).fill(`StoreUnavailable: the queue directory ${dir} is in use by another process`),
+    'open'
+  ])
+})
+
+t.test(
+  'after a kill at any moment everything is there that was said to be durable, and no half of a write',
+  async t => {
+    const dir = join(t.testdir(), 'queue')
+    const durable = new Set<number>()
+    for (let round = 0; round < 5; round++) {
+      const child = storeProcess(t, 'write', dir, String(round * 1_000_000))
+      t.equal(await child.line(), 'open')
+      setTimeout(() => child.kill('SIGKILL'), 100 + Math.random() * 400)
+      for (;;) {
+        const line = await child.line()
+        if (line === undefined) break
+        durable.add(Number(line))
+      }
+      const store = await embeddedStore({ dir })
+      const lost: number[] = []
+      for (const n of durable) {
+        const [entry, record] = await store.read([`entry/${n}`, `ledger/${n}`])
+        if (entry?.n !== n || record?.n !== n) lost.push(n)
+      }
+      t.strictSame(lost, [])
+      const due = await store.due('a', 'high', Infinity, 1_000_000)
+      const halves = []
+      for (const id of due) {
+        const [entry, record] = await store.read([id, id.replace('entry/', 'ledger/')])
+        if (!entry || !record) halves.push(id)
+      }
+      t.strictSame(halves, [])
+      t.ok(due.length >= durable.size)
+      await store.close()
+    }
+    t.comment(`${durable.size} writes were promised to be durable`)
+    t.ok(durable.size > 100)
+  }
+)
+
+t.test('a full disk refuses writes, keeps notes and costs nothing else; with room it goes on', async t => {
+  if (!needs(t, 'prlimit')) return
+  const dir = join(t.testdir(), 'queue')
+  const child = storeProcess(t, 'fill', dir, '0', 40_000)
+  t.equal(await child.line(), 'open')
+  const full = JSON.parse((await child.line())!)
+  t.strictSame(
+    { ...full, written: full.written > 100 },
+    {
+      clear: true,
+      written: true,
+      write: 'StoreUnavailable: the disk of the queue directory is full',
+      available: false,
+      warnings: ['the disk of the queue directory is full'],
+      unwritten: 1,
+      seen: [null, { n: 1 }, null]
+    }
+  )
+  await once(spawn('prlimit', ['--pid', String(child.pid), '--fsize=unlimited:']), 'exit')
+  t.strictSame(JSON.parse((await child.line())!), { backend: 'embedded', available: true, warnings: [], unwritten: 0 })
+  t.equal(await child.line(), 'closed')
+  const store = await embeddedStore({ dir })
+  t.equal((await store.list('dead/', undefined, 10_000)).length, full.written)
+  t.strictSame(await store.read(['entry/1', 'x']), [{ n: 1 }, undefined])
+  await store.close()
+})
+
+t.test('what cannot be a queue directory is refused with the reason', async t => {
+  const dir = t.testdir({ file: 'text' })
+  await t.rejects(
+    embeddedStore({ dir: join(dir, 'file') }),
+    unavailable(`the queue directory ${dir}/file cannot be made: EEXIST`)
+  )
+  await t.rejects(
+    embeddedStore({ dir: join(dir, 'file', 'queue') }),
+    unavailable(`the queue directory ${dir}/file/queue cannot be made: ENOTDIR`)
+  )
+})
+
+t.test(
+  'a directory that cannot be written is refused',
+  { skip: process.getuid?.() === 0 && 'root may write everywhere' },
+  async t => {
+    const dir = t.testdir()
+    chmodSync(dir, 0o500)
+    await t.rejects(embeddedStore({ dir }), unavailable(`the queue directory ${dir} cannot be locked: EACCES`))
+    chmodSync(dir, 0o700)
+  }
+)
+
+const damages: Record<string, (file: string) => void> = {
+  emptied: file => truncateSync(file, 0),
+  'cut to a few bytes': file => truncateSync(file, 100),
+  'cut in the middle of what is used': file => truncateSync(file, 40_000),
+  'overwritten from the start': file => overwrite(file, 0, Buffer.alloc(16_384, 'garbage!')),
+  'overwritten after its heads': file => overwrite(file, 8_192, Buffer.alloc(1_000_000, 'garbage!')),
+  'zeroed after its heads': file => overwrite(file, 8_192, Buffer.alloc(1_000_000))
+}
+for (const [how, damage] of Object.entries(damages)) {
+  t.test(`a data file that was ${how} is refused, and the process lives`, async t => {
+    const dir = join(t.testdir(), 'queue')
+    const store = await embeddedStore({ dir, checkpointRecords: 100 })
+    for (let n = 0; n < 500; n++)
+      await store.write([{ id: `entry/${n}`, set: { text: 'x'.repeat(500) }, place: place() }])
+    await store.close()
+    const file = join(dir, 'data.mdb')
+    damage(file)
+    const error = await embeddedStore({ dir }).catch((error: unknown) => error)
+    t.type(error, StoreUnavailable)
+    t.match((error as Error).message, `${file} is damaged (`)
+    t.match((error as Error).message, 'restore it, or move it away to start with nothing')
+  })
+}
+
+t.test('a directory of the older form is upgraded, with what its journal holds', async t => {
+  const dir = join(t.testdir(), 'queue')
+  await older(dir, '1')
+  for (let times = 0; times < 2; times++) {
+    const store = await embeddedStore({ dir })
+    t.strictSame(await store.read(['entry/1', 'entry/2']), [{ n: 1 }, { n: 2 }])
+    t.strictSame(await store.due('a', 'medium', 5_000, 10), ['entry/1', 'entry/2'])
+    t.strictSame(await store.depths(), [{ target: 'a', counts: { high: 0, medium: 2, low: 0 }, oldest: { medium: 7 } }])
+    await store.close()
+  }
+})
+
+t.test('a directory of a newer form is refused, and left as it is', async t => {
+  const dir = join(t.testdir(), 'queue')
+  await older(dir, '3')
+  const before = readFileSync(join(dir, 'data.mdb')).subarray(0, 8_192)
+  const refusal = 'the queue directory has schema 3, this version knows 2: use the newer version again'
+  await t.rejects(embeddedStore({ dir }), unavailable(refusal))
+  t.strictSame(readFileSync(join(dir, 'data.mdb')).subarray(0, 8_192), before)
+})
+
+t.test('what has expired leaves the tables too', async t => {
+  const dir = join(t.testdir(), 'queue')
+  const store = await embeddedStore({ dir, checkpointRecords: 1, sweepMs: 5, noteDelayMs: 1 })
+  const expiresAt = Date.now() + 200
+  await store.write(Array.from({ length: 3_000 }, (_, n) => ({ id: `ledger/${n}`, set: { n }, expiresAt })))
+  await store.write([{ id: 'ledger/stays', set: { n: 1 } }])
+  await new Promise(resolve => setTimeout(resolve, 1_000))
+  await store.close()
+  const disk = await openDisk(dir)
+  t.equal(disk.size(), 1)
+  await disk.close()
+})
+
+t.test('after it was closed it takes nothing more', async t => {
+  const store = await embeddedStore({ dir: join(t.testdir(), 'queue') })
+  await store.close()
+  await store.close()
+  store.note([{ id: 'x', set: { a: 1 } }])
+  await t.rejects(store.write([{ id: 'x', set: { a: 1 } }]), unavailable('the queue is closed'))
+})
+
+function unavailable(message: string) {
+  return { name: 'StoreUnavailable', message }
+}
+
+async function subject(t: Test, options: Partial<EmbeddedOptions>) {
   const dir = t.testdir()
   let store = await embeddedStore({ dir, ...options })
   return {
@@ -21,5 +221,46 @@ async function embedded(t: Test, options: object) {
       return store
     },
     end: () => store.close()
+  }
+}
+
+/** A directory as schema 1 had it, under whatever schema number: places without a priority. */
+async function older(dir: string, schema: string) {
+  const env = openLmdb<string, string>({ path: dir, noSubdir: false, encoding: 'string', maxDbs: 8 })
+  const table = (name: string) => env.openDB<string, string>({ name, encoding: 'string' })
+  await table('meta').put('schema', schema)
+  await table('records').put('entry/1', 'Infinity;{"n":1}')
+  await table('places').put('entry/1', JSON.stringify(['a', 1_000, 7, null]))
+  const changes = [{ id: 'entry/2', set: { n: 2 }, place: { target: 'a', dueAt: 2_000, acceptedAt: 8 } }]
+  const entry = JSON.stringify({ next: 5, groups: [{ at: Date.now(), changes }] })
+  await env.openDB<string, number>({ name: 'journal', encoding: 'string' }).put(1, entry)
+  await env.close()
+}
+
+function overwrite(file: string, position: number, bytes: Buffer) {
+  const whole = readFileSync(file)
+  bytes.copy(whole, position)
+  writeFileSync(file, whole)
+}
+
+/**
+ * Without tap's own options, whose handler would end it at the file limit. `fileBlocks`: how many blocks of 1 KiB its files may have; a
+ * soft limit, so that it can be lifted again.
+ */
+function storeProcess(t: Test, task: string, dir: string, first = '0', fileBlocks?: number) {
+  const script = fileURLToPath(new URL('../support/store-child.ts', import.meta.url))
+  const limit = fileBlocks ? `trap "" XFSZ; ulimit -S -f ${fileBlocks}; ` : ''
+  const command = `unset NODE_OPTIONS; ${limit}exec "$0" --import tsx "$@"`
+  const child = spawn('bash', ['-c', command, process.execPath, script, task, dir, first], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const ended = once(child, 'exit')
+  t.teardown(() => child.kill('SIGKILL'))
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+  return {
+    pid: child.pid,
+    ended,
+    kill: (signal: NodeJS.Signals) => child.kill(signal),
+    line: async (): Promise<string | undefined> => (await lines.next()).value
   }
 }

@@ -7,6 +7,7 @@ const packages: Record<string, string> = {
   prometheus: 'apt-get install prometheus',
   promtool: 'apt-get install prometheus',
   chromium: 'apt-get install chromium',
+  prlimit: 'apt-get install util-linux',
   helm: 'go install helm.sh/helm/v3/cmd/helm@latest'
 }
 
@@ -21,7 +22,7 @@ export function needs(t: Test, program: string): boolean {
   } catch {
     const line = `${program} is not installed: ${packages[program] ?? 'install it'}`
     if (process.env.REQUIRE_ALL === '1') t.fail(line)
-    else t.skip(line)
+    else t.pass(program, { skip: line })
     return false
   }
 }
