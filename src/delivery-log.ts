@@ -1,4 +1,4 @@
-import { type DeliveryEvents, type Job, untouched } from './pipeline/deliver.js'
+import { type DeliveryEvents, untouched } from './pipeline/deliver.js'
 import type { Entry } from './pipeline/entry.js'
 import type { Sequenced } from './pipeline/lifecycle.js'
 import type { OwedEvents } from './pipeline/owed.js'
@@ -24,9 +24,11 @@ interface About {
   readonly fingerprints: readonly string[]
 }
 
+/** One place of the log. It is filled anew when its turn comes again: nothing is made and thrown away per delivery. */
 interface Logged {
-  readonly number: number
-  readonly id: string
+  /** How many came before it. */
+  number: number
+  id: string
   publishId: string
   target: string
   type: string
@@ -34,7 +36,7 @@ interface Logged {
   acceptedAt: number
   attempts: Entry['attempts']
   state: DeliveryView['state']
-  finishedAt: number | undefined
+  finishedAt: number
   failure: { readonly reason: string; readonly message: string } | undefined
 }
 
@@ -43,11 +45,12 @@ const mostFingerprints = 256
 
 /** It is written to several times per publish and seldom read: views are built at reading. */
 export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions): DeliveryLog {
-  const byId = new Map<string, Logged>()
   const ring: Logged[] = []
+  /** Those that are owed, the only ones that can still change. */
+  const owed = new Map<string, Logged>()
   let written = 0
   let lastAlerts: readonly Sequenced[] | undefined
-  let lastAbout: About
+  let lastAbout = nothing
 
   const aboutOf = (alerts: readonly Sequenced[]): About => {
     if (alerts !== lastAlerts) {
@@ -61,46 +64,50 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     return lastAbout
   }
 
+  /** The entry's place, or the place of the oldest. */
+  const placeOf = (id: string): Logged => {
+    const known = owed.size > 0 ? owed.get(id) : undefined
+    if (known) return known
+    const place = written % capacity
+    const logged = (ring[place] ??= blank())
+    if (logged.state === 'queued') owed.delete(logged.id)
+    logged.number = written++
+    return logged
+  }
+
   const put = (entry: Entry, state: Logged['state'], failure: Logged['failure']): void => {
-    const { id, publish_id: publishId, target, type, accepted_at: acceptedAt, attempts } = entry
-    const about = aboutOf(entry.alerts)
-    const finishedAt = state === 'queued' ? undefined : now()
-    // Only what was there before is looked for: a retry, or what an owed entry became part of.
-    const known = byId.get(id)
-    if (known) {
-      Object.assign(known, { publishId, target, type, about, acceptedAt, attempts, state, finishedAt, failure })
-      return
-    }
-    const number = written++
-    const place = number % capacity
-    const oldest = ring[place]
-    if (oldest) byId.delete(oldest.id)
-    const logged: Logged = {
-      number,
-      id,
-      publishId,
-      target,
-      type,
-      about,
-      acceptedAt,
-      attempts,
-      state,
-      finishedAt,
-      failure
-    }
-    ring[place] = logged
-    byId.set(id, logged)
+    const logged = placeOf(entry.id)
+    if (state === 'queued') owed.set(entry.id, logged)
+    else if (owed.size > 0) owed.delete(entry.id)
+    logged.id = entry.id
+    logged.publishId = entry.publish_id
+    logged.target = entry.target
+    logged.type = entry.type
+    logged.about = aboutOf(entry.alerts)
+    logged.acceptedAt = entry.accepted_at
+    logged.attempts = entry.attempts
+    logged.state = state
+    logged.finishedAt = now()
+    logged.failure = failure
+  }
+
+  /** Newest first, from the one with that number. */
+  function* from(number: number): Generator<Logged> {
+    for (let each = number; each >= Math.max(written - capacity, 0); each--) yield ring[each % capacity]!
   }
 
   return {
     settled(job, result) {
-      // What an earlier request did is logged already.
-      if (result === untouched || ('recorded' in result && result.recorded)) return
-      const failure = 'failure' in result ? result.failure : undefined
+      // What was refused became a dead letter, and what an earlier request did is logged already.
+      if (result === untouched || result.kind === 'refused' || ('recorded' in result && result.recorded)) return
+      const { failure } = result as { failure?: Logged['failure'] }
       put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
-      for (const id of takenOver(job)) {
-        const logged = byId.get(id)
-        if (logged?.state === 'queued') Object.assign(logged, { state: 'nothing', finishedAt: now() })
+      for (const { id } of job.folded) {
+        const logged = owed.get(id)
+        if (!logged || id === job.entry.id) continue
+        logged.state = 'nothing'
+        logged.finishedAt = now()
+        owed.delete(id)
       }
     },
     submitted(entry, result) {
@@ -108,18 +115,16 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     },
     buried: letter => put(letter, 'refused', letter.failure),
     get(id) {
-      const logged = byId.get(id)
-      return logged && viewOf(logged)
+      for (const logged of from(written - 1)) if (logged.id === id) return viewOf(logged)
+      return undefined
     },
     list({ state, target, fingerprint, cursor, limit }) {
       const items: DeliveryView[] = []
-      const from = cursor === undefined ? written : Math.min(numberOf(cursor), written)
-      for (let number = from - 1; number >= Math.max(written - capacity, 0); number--) {
-        const logged = ring[number % capacity]!
+      for (const logged of from(cursor === undefined ? written - 1 : Math.min(numberOf(cursor), written) - 1)) {
         if (state !== undefined && logged.state !== state) continue
         if (target !== undefined && logged.target !== target) continue
         if (fingerprint !== undefined && !logged.about.fingerprints.includes(fingerprint)) continue
-        if (items.length === limit) return { items, next_cursor: cursorOf(number + 1) }
+        if (items.length === limit) return { items, next_cursor: cursorOf(logged.number + 1) }
         items.push(viewOf(logged))
       }
       return { items, next_cursor: null }
@@ -127,9 +132,22 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
   }
 }
 
-/** Entries that the job carried besides its own. */
-function takenOver({ entry, folded }: Job): string[] {
-  return folded.length === 0 ? [] : folded.map(({ id }) => id).filter(id => id !== entry.id)
+const nothing: About = { alertName: '', count: 0, fingerprints: [] }
+
+function blank(): Logged {
+  return {
+    number: 0,
+    id: '',
+    publishId: '',
+    target: '',
+    type: '',
+    about: nothing,
+    acceptedAt: 0,
+    attempts: [],
+    state: 'nothing',
+    finishedAt: 0,
+    failure: undefined
+  }
 }
 
 const cursorOf = (number: number): string => Buffer.from(String(number)).toString('base64url')
@@ -154,7 +172,7 @@ function viewOf(logged: Logged): DeliveryView {
     alert_count: about.count,
     fingerprints: [...about.fingerprints],
     accepted_at: iso(logged.acceptedAt),
-    finished_at: logged.finishedAt === undefined ? null : iso(logged.finishedAt),
+    finished_at: logged.state === 'queued' ? null : iso(logged.finishedAt),
     attempts: logged.attempts.map(attempt => ({ ...attempt, at: iso(attempt.at) })),
     ...(failure ? { error: failure.message, error_reason: failure.reason } : {})
   }
