@@ -33,12 +33,18 @@ export function readTokens(text: string): Reading<Access> {
     if (line.trim() === '' || line.startsWith('#')) return
     const [, name, role, token] = /^([^:\s]+):([^:\s]+):(\S+)\s*$/.exec(line) ?? []
     const field = `API_TOKENS_FILE line ${index + 1}`
-    if (name === undefined || token === undefined) problems.push({ field, message: 'is not name:role:token', suggestion: 'write it as alertmanager:publish:…' })
-    else if (!roles.includes(role as TokenRole)) problems.push({ field, message: 'has an unknown role', suggestion: `use one of: ${roles.join(', ')}` })
+    if (name === undefined || token === undefined)
+      problems.push({ field, message: 'is not name:role:token', suggestion: 'write it as alertmanager:publish:…' })
+    else if (!roles.includes(role as TokenRole))
+      problems.push({ field, message: 'has an unknown role', suggestion: `use one of: ${roles.join(', ')}` })
     else tokens.push({ name, role: role as TokenRole, digest: digestOf(token) })
   })
   if (problems.length === 0 && tokens.length === 0) {
-    problems.push({ field: 'API_TOKENS_FILE', message: 'has no token', suggestion: 'add one per line, or unset the variable to leave everything open' })
+    problems.push({
+      field: 'API_TOKENS_FILE',
+      message: 'has no token',
+      suggestion: 'add one per line, or unset the variable to leave everything open'
+    })
   }
   return problems.length > 0 ? { ok: false, problems } : { ok: true, value: accessFor(tokens) }
 }

@@ -9,6 +9,7 @@ import { type MetricsRoutes, metricsRoutes } from './routes/metrics.js'
 import { type PageRoutes, pageRoutes } from './routes/page.js'
 import { type PublishRoutes, publishRoutes } from './routes/publish.js'
 import { type QueueRoutes, queueRoutes } from './routes/queue.js'
+import { type StatisticsRoutes, statisticsRoutes } from './routes/statistics.js'
 import { type StatusRoutes, statusRoutes } from './routes/status.js'
 import { type TargetRoutes, targetRoutes } from './routes/targets.js'
 
@@ -24,6 +25,7 @@ export interface AppDeps {
   readonly queue: QueueRoutes
   readonly deliveries: DeliveryRoutes
   readonly status: StatusRoutes
+  readonly statistics: StatisticsRoutes
   readonly metrics: MetricsRoutes
   readonly page: PageRoutes
 }
@@ -57,7 +59,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     }
     const code = codeOf(error.statusCode)
     // Only the kind of a fault is logged: its text can carry what a caller sent.
-    if (code === 'INTERNAL') deps.log.error({ error: error.name, code: error.code, at: error.stack?.split('\n')[1]?.trim() }, 'a request failed')
+    if (code === 'INTERNAL')
+      deps.log.error(
+        { error: error.name, code: error.code, at: error.stack?.split('\n')[1]?.trim() },
+        'a request failed'
+      )
     const body = errorBody(code)
     return reply.code(body.statusCode as number).send(body)
   })
@@ -71,7 +77,12 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     done(refusal)
   })
   app.addHook('onResponse', (request, reply, done) => {
-    deps.metrics.onResponse(request.routeOptions.url ?? 'unknown', request.method, reply.statusCode, reply.elapsedTime / 1000)
+    deps.metrics.onResponse(
+      request.routeOptions.url ?? 'unknown',
+      request.method,
+      reply.statusCode,
+      reply.elapsedTime / 1000
+    )
     done()
   })
 
@@ -79,7 +90,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     const readiness = deps.status.readiness()
     if (readiness === 'draining') return new ApiError('DRAINING', { retryAfterSeconds: 5 })
     if (readiness === 'starting') return new ApiError('NOT_READY', { retryAfterSeconds: 2 })
-    return deps.status.inFlight().publishes >= deps.maxInFlight ? new ApiError('OVERLOADED', { retryAfterSeconds: 1 }) : undefined
+    return deps.status.inFlight().publishes >= deps.maxInFlight
+      ? new ApiError('OVERLOADED', { retryAfterSeconds: 1 })
+      : undefined
   }
 
   await app.register(swagger, {
@@ -91,7 +104,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
         description: 'Publishes one alert to many targets in parallel, tells what happened at each, and loses none.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
       },
-      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'Only where API_TOKENS_FILE is set.' } } },
+      components: {
+        securitySchemes: {
+          token: { type: 'http', scheme: 'bearer', description: 'Only where API_TOKENS_FILE is set.' }
+        }
+      },
       security: [{}, { token: [] }]
     }
   })
@@ -104,6 +121,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     deliveryRoutes(routes, deps.deliveries)
     queueRoutes(routes, deps.queue)
     statusRoutes(routes, deps.status)
+    statisticsRoutes(routes, deps.statistics)
     metricsRoutes(routes, deps.metrics)
     pageRoutes(routes, deps.page)
     const hidden = { hide: true }

@@ -43,18 +43,37 @@ export class ApiError extends Error {
 }
 
 const statusTexts: Record<number, string> = {
-  400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found', 409: 'Conflict', 413: 'Payload Too Large',
-  415: 'Unsupported Media Type', 429: 'Too Many Requests', 500: 'Internal Server Error', 502: 'Bad Gateway',
-  503: 'Service Unavailable', 504: 'Gateway Timeout'
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  409: 'Conflict',
+  413: 'Payload Too Large',
+  415: 'Unsupported Media Type',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout'
 }
 
 /** An answer's size for a 4xx: it must stay below 1 KiB, however much is wrong. */
 const mostDetailBytes = 700
 
 /** The body of an error answer. */
-export function errorBody(code: ErrorCode, message: string = errorTable[code][1], details?: readonly Problem[]): Record<string, unknown> {
+export function errorBody(
+  code: ErrorCode,
+  message: string = errorTable[code][1],
+  details?: readonly Problem[]
+): Record<string, unknown> {
   const statusCode = errorTable[code][0]
-  return { statusCode, code, error: statusTexts[statusCode], message, ...(details ? { details: fitting(details) } : {}) }
+  return {
+    statusCode,
+    code,
+    error: statusTexts[statusCode],
+    message,
+    ...(details ? { details: fitting(details) } : {})
+  }
 }
 
 /** As many problems as fit, the first ones; field names are cut, as they can come from the input. */

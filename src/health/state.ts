@@ -22,10 +22,18 @@ export interface HealthRules {
   readonly intervalMs: number
 }
 
+/** A check that has ended. */
+export interface Checked {
+  readonly latencyMs: number
+  /** When it ended, in milliseconds since the epoch. */
+  readonly now: number
+  readonly rules: Pick<HealthRules, 'failureThreshold' | 'degradedMs'>
+}
+
 export const unknownHealth: Health = { status: 'unknown', consecutiveFailures: 0, checks: 0, successes: 0 }
 
 /** The health after a check that reached the target; a slow one makes it degraded. */
-export function checkSucceeded(health: Health, latencyMs: number, now: number, rules: HealthRules): Health {
+export function checkSucceeded(health: Health, { latencyMs, now, rules }: Checked): Health {
   return {
     status: latencyMs >= rules.degradedMs ? 'degraded' : 'healthy',
     latencyMs,
@@ -38,13 +46,7 @@ export function checkSucceeded(health: Health, latencyMs: number, now: number, r
 }
 
 /** The health after a check that did not: degraded at first, unhealthy from the threshold on. */
-export function checkFailed(
-  health: Health,
-  reason: ErrorReason,
-  latencyMs: number,
-  now: number,
-  rules: HealthRules
-): Health {
+export function checkFailed(health: Health, reason: ErrorReason, { latencyMs, now, rules }: Checked): Health {
   const consecutiveFailures = health.consecutiveFailures + 1
   return {
     status: consecutiveFailures >= rules.failureThreshold ? 'unhealthy' : 'degraded',
@@ -60,7 +62,8 @@ export function checkFailed(
 
 /** The health after a part was delivered: whatever takes alerts is healthy, unless its last check was merely slow. */
 export function delivered(health: Health, now: number): Health {
-  if (health.status === 'healthy' || (health.status === 'degraded' && health.consecutiveFailures === 0)) return health
+  const slow = health.status === 'degraded' && health.consecutiveFailures === 0
+  if (health.status === 'healthy' || slow) return { ...health, lastSuccess: now }
   const { errorReason: _, ...rest } = health
   return { ...rest, status: 'healthy', lastSuccess: now, consecutiveFailures: 0 }
 }

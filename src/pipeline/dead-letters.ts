@@ -25,7 +25,11 @@ export interface Replay {
 export interface DeadLetters {
   get(id: string): Promise<DeadLetter | undefined>
   /** Newest ids last; `after` is the last id of the page before. */
-  list(filter: LetterFilter, after: string | undefined, limit: number): Promise<{ letters: DeadLetter[]; more: boolean }>
+  list(
+    filter: LetterFilter,
+    after: string | undefined,
+    limit: number
+  ): Promise<{ letters: DeadLetter[]; more: boolean }>
   /** Puts letters back into the queue, where the rules of order hold for them as for all others. */
   replay(letters: readonly DeadLetter[], options: ReplayOptions): Promise<Replay>
   replayAll(filter: LetterFilter, options: ReplayOptions): Promise<Replay>
@@ -54,7 +58,10 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
     }
   }
 
-  async function replay(letters: Iterable<DeadLetter> | AsyncIterable<DeadLetter>, options: ReplayOptions): Promise<Replay> {
+  async function replay(
+    letters: Iterable<DeadLetter> | AsyncIterable<DeadLetter>,
+    options: ReplayOptions
+  ): Promise<Replay> {
     let matched = 0
     let replayed = 0
     let skippedResolved = 0
@@ -118,7 +125,10 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
 }
 
 function matches(letter: DeadLetter, { target, error_reason }: LetterFilter): boolean {
-  return (target === undefined || letter.target === target) && (error_reason === undefined || letter.failure.reason === error_reason)
+  return (
+    (target === undefined || letter.target === target) &&
+    (error_reason === undefined || letter.failure.reason === error_reason)
+  )
 }
 
 /** The changes that make a dead letter an entry again, with a fresh age. */
@@ -129,6 +139,9 @@ function back(letter: DeadLetter, dueAt: number, now: number): Change[] {
     { id: deadId(entry.id), drop: true },
     stored(entry),
     { id: slotId(entry), set: { [entry.id]: 1 } },
-    ...entry.refs.map(ref => ({ id: ledgerId(ref.key), set: { [outcomeField(ref.round, entry.target, entry.part)]: ['q', entry.id] } }))
+    ...entry.refs.map(ref => ({
+      id: ledgerId(ref.key),
+      set: { [outcomeField(ref.round, entry.target, entry.part)]: ['q', entry.id] }
+    }))
   ]
 }

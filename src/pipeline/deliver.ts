@@ -52,6 +52,10 @@ export interface Job {
   /** Room among the deliveries of the publish; false if the publish ended first. */
   readonly room?: () => Promise<boolean>
   readonly traceparent?: string
+  /** What was known of the alerts when the notification was accepted: it still holds if no lane had to be waited for. */
+  readonly records?: readonly (Fields | undefined)[]
+  /** The publish is a new round of its key, so the ledger cannot know of it. */
+  readonly fresh?: boolean
   /** An attempt is under way. */
   running: boolean
 }
@@ -109,6 +113,27 @@ interface Known {
   readonly stands: boolean
 }
 
+/** How a job came to its lanes, and what it holds until it is through. */
+interface Entrance {
+  /** Without waiting: nothing can have happened since it was accepted. */
+  readonly atOnce: boolean
+  readonly tickets: Ticket[]
+  readonly holds: Hold[]
+  readonly startedAt: number
+}
+
+/** What the settling of an attempt needs besides its outcome. Times are milliseconds since the epoch. */
+interface Times {
+  readonly began: number
+  readonly startedAt: number
+  readonly hold: Hold | undefined
+  readonly probe: Probe | undefined
+  /** What the target had of each of the entry's alerts. */
+  readonly states: readonly (TargetState | undefined)[]
+}
+
+const nothingRemembered: Memory = {}
+
 export interface Deliver {
   /** Carries one part through; resolves once it is delivered, owed, refused or has nothing to tell. Never rejects. */
   deliver(job: Job): Promise<PartResult>
@@ -126,7 +151,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const holds: Hold[] = []
     let result: PartResult
     try {
-      if (await enter(job, job.entry.alerts, tickets, holds)) result = await inLanes(job, tickets, holds, startedAt)
+      const entered = await enter(job, tickets, holds)
+      if (entered) result = await inLanes(job, { atOnce: entered === 'at_once', tickets, holds, startedAt })
       // What stands in the queue just stays there; what came in is written down without its lanes.
       else result = job.stored ? untouched : await owed.own(job, undefined, undefined)
     } catch (error) {
@@ -140,30 +166,32 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return result
   }
 
-  /** Waits for the lanes of these alerts; false if the publish ended first. */
-  async function enter(job: Job, alerts: readonly Sequenced[], tickets: Ticket[], holds: Hold[]): Promise<boolean> {
-    const names = fingerprintsOf(alerts)
+  /** Takes the lanes of the job's alerts, and waits for them if need be; undefined if the publish ended first. */
+  async function enter(job: Job, tickets: Ticket[], holds: Hold[]): Promise<'at_once' | 'waited' | undefined> {
+    const names = fingerprintsOf(job.entry.alerts)
     const ticket = job.live.lanes.take(names)
     tickets.push(ticket)
-    if (!ticket.ready && !(await job.hurry.beat(ticket.wait()))) {
+    const atOnce = ticket.ready
+    if (!atOnce && !(await job.hurry.beat(ticket.wait()))) {
       ticket.leave()
-      return false
+      return undefined
     }
-    if (!store.shared) return true
+    if (!store.shared) return atOnce ? 'at_once' : 'waited'
     while (!job.hurry.over) {
       const hold = await store.hold(names.map(name => `${job.live.name}/${name}`))
       if (hold) {
         holds.push(hold)
-        return true
+        return 'waited'
       }
-      if (job.stored) return false
+      if (job.stored) return undefined
       await job.hurry.beat(new Promise(resolve => setTimeout(resolve, remoteRetryMs)))
     }
-    return false
+    return undefined
   }
 
-  async function inLanes(job: Job, tickets: Ticket[], holds: Hold[], startedAt: number): Promise<PartResult> {
-    let known = await recall(job)
+  async function inLanes(job: Job, entrance: Entrance): Promise<PartResult> {
+    const { tickets, holds, startedAt } = entrance
+    let known = (entrance.atOnce ? knownAlready(job) : undefined) ?? (await recall(job))
     if (job.stored && !known.stands) return untouched
     const recorded = job.stored ? undefined : recordedOutcome(job, known.ledger)
     if (recorded) return recorded
@@ -194,7 +222,16 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       job.live.slots.give()
       if (!attempted) setBreaker(job.live, neutral(job.live.breaker, admitted.probe))
     }
-    return settle(job, attempted, { began, startedAt, hold: holds[0], probe: admitted.probe })
+    const states = known.states.filter((_, index) => tells(steps[index]!))
+    return settle(job, attempted, { began, startedAt, hold: holds[0], probe: admitted.probe, states })
+  }
+
+  /** Saves the look-ups where nothing can have happened since the notification was accepted. */
+  function knownAlready({ fresh, records, live }: Job): Known | undefined {
+    if (!fresh || !records || !live.target.wire.forgets || store.owed(live.name) !== 0) return undefined
+    const field = stateField(live.name)
+    const states = records.map(record => unpackState(record?.[field]))
+    return { states, memory: nothingRemembered, waiting: [], ledger: undefined, stands: false }
   }
 
   function recall(job: Job): Known | Promise<Known> {
@@ -319,11 +356,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 
-  async function settle(
-    job: Job,
-    attempted: Attempted,
-    times: { began: number; startedAt: number; hold: Hold | undefined; probe: Probe | undefined }
-  ): Promise<PartResult> {
+  async function settle(job: Job, attempted: Attempted, times: Times): Promise<PartResult> {
     const { live } = job
     const { outcome, statusCode } = attempted
     const at = now()
@@ -353,7 +386,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     })
     const took = at - times.startedAt
     if (recovered) events.recovered(live)
-    if (!isFailure) return owed.done(job, attempted, took)
+    if (!isFailure) return owed.done(job, times.states, attempted, took)
     if (outcome.type === 'rate_limited') live.pausedUntil = Math.max(live.pausedUntil, at + (outcome.retryAfterMs ?? 0))
     if (attempted.memory) owed.remember(job.entry, attempted.memory)
     if (outcome.mayHave) job.entry = { ...job.entry, may_have: true }

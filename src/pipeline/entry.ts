@@ -73,9 +73,13 @@ export const stateField = (target: string): string => `t:${target}`
 /** The field of a key's record that tells how one part ended. */
 export const outcomeField = (round: number, target: string, part: string): string => `${round}/${target}/${part}`
 
-/** A new id, sortable by the time it was made. */
+const processMark = randomBytes(4).toString('hex')
+let made = 0
+
+/** A new id: sortable by the time it was made, and different in every process. */
 export function newId(prefix: string, now: number): string {
-  return `${prefix}${now.toString(36)}${randomBytes(6).toString('hex')}`
+  made = (made + 1) % 0x1000000
+  return `${prefix}${now.toString(36)}${(made + 0x1000000).toString(36)}${processMark}`
 }
 
 export function priority(entry: Entry): Priority {

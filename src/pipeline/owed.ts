@@ -45,7 +45,7 @@ export interface OwedDeps {
 /** What is written down when a part ends, or does not end: the only code that changes the ledger, states and the queue. */
 export interface Owed {
   /** The target has it. Written soon; nobody waits for that. */
-  done(job: Job, attempted: Attempted, durationMs: number): PartResult
+  done(job: Job, states: readonly (TargetState | undefined)[], attempted: Attempted, durationMs: number): PartResult
   /** It is owed: durable once this resolves. Without a queue that can be written the part stays unowned. */
   own(job: Job, failed: Failure | undefined, hold: Hold | undefined, dueAt?: number): Promise<PartResult>
   /** It is given up: a dead letter. */
@@ -146,13 +146,19 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
 
   return {
     giveUp,
-    done(job, { memory, statusCode }, durationMs) {
+    done(job, before, { memory, statusCode }, durationMs) {
       const { entry } = job
-      const outcome: Outcome = ['d', statusCode ?? null, entry.tries, durationMs]
-      const more = outcomes(entry, outcome)
-      if (job.stored || job.folded.length > 0) more.push(...removed([entry, ...job.folded]))
-      if (memory) more.push(remembered(entry, memory))
-      noteAfter(states(entry.target, entry.alerts, afterDelivery), more)
+      const at = now()
+      const field = stateField(entry.target)
+      const changes = entry.alerts.map<Change>((item, index) => ({
+        id: alertId(item.alert.fingerprint),
+        set: { [field]: packState(afterDelivery(before[index], item)) },
+        expiresAt: at + stateMs[item.alert.status]
+      }))
+      changes.push(...outcomes(entry, ['d', statusCode ?? null, entry.tries, durationMs]))
+      if (job.stored || job.folded.length > 0) changes.push(...removed([entry, ...job.folded]))
+      if (memory) changes.push(remembered(entry, memory))
+      store.note(changes)
       return {
         kind: 'delivered',
         attempts: entry.tries,

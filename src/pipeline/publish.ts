@@ -88,11 +88,36 @@ const startedAtOnce = 250
 const ledgerMs = 86_400_000
 const stateMs = 7 * 86_400_000
 
-/** Fans one notification out: every chosen target is attempted in parallel, and each one's outcome comes back. */
-export function createPublish(deps: PublishDeps): (request: PublishRequest) => Promise<Published> {
-  const { store, roster, deliver, events, now } = deps
+export interface Publish {
+  /** Fans one notification out: every chosen target is attempted in parallel, and each one's outcome comes back. */
+  publish(request: PublishRequest): Promise<Published>
+  /** Publishes under way. */
+  inFlight(): number
+  /** Ends all waiting: what still runs is owned by the queue, and every caller gets an answer. */
+  cutShort(): void
+}
 
-  return async request => {
+export function createPublish(deps: PublishDeps): Publish {
+  const { store, roster, deliver, events, now } = deps
+  const underWay = new Set<Hurry>()
+
+  return {
+    async publish(request) {
+      const hurry = createHurry()
+      underWay.add(hurry)
+      try {
+        return await publish(request, hurry)
+      } finally {
+        underWay.delete(hurry)
+      }
+    },
+    inFlight: () => underWay.size,
+    cutShort() {
+      for (const hurry of underWay) hurry.end()
+    }
+  }
+
+  async function publish(request: PublishRequest, hurry: Hurry): Promise<Published> {
     const acceptedAt = now()
     const { accepted, options } = request
     const { notification } = accepted
@@ -108,7 +133,6 @@ export function createPublish(deps: PublishDeps): (request: PublishRequest) => P
     if (choices.length === 0) return { kind: 'no_enabled_targets' }
 
     let gone = false
-    const hurry = createHurry()
     request.onGone(() => {
       gone = true
       hurry.end()
@@ -124,6 +148,11 @@ export function createPublish(deps: PublishDeps): (request: PublishRequest) => P
         ? createSlots(options.maxConcurrent)
         : undefined
     let started = 0
+    let positions: Map<Alert, number> | undefined
+    const recordsOf = (alerts: readonly Alert[]) => {
+      positions ??= new Map(notification.alerts.map((alert, index) => [alert, index]))
+      return alerts.map(alert => admission.records[positions!.get(alert)!])
+    }
 
     const jobOf = (choice: Choice & { kind: 'send' }, part: Part): Job => {
       const { live } = choice
@@ -158,6 +187,8 @@ export function createPublish(deps: PublishDeps): (request: PublishRequest) => P
         until,
         patienceMs: 2_000,
         contentKey: whole ? contentKey : undefined,
+        records: whole ? admission.records : recordsOf(part.alerts),
+        fresh: admission.isNew,
         respectBreaker: options.respectCircuitBreakers,
         ...(choice.heldBack ? { heldBack: choice.heldBack } : {}),
         ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent })
@@ -263,7 +294,10 @@ export function createPublish(deps: PublishDeps): (request: PublishRequest) => P
     readonly round: number
     readonly meaning: Meaning | undefined
     readonly known: Round | undefined
+    /** Of the alerts, in their order. */
     readonly records: readonly (Fields | undefined)[]
+    /** The ledger has nothing of this round yet. */
+    readonly isNew: boolean
   }
 
   /** Gives the notification its place in the order of acceptance, and finds out what its key means. */
@@ -292,7 +326,7 @@ export function createPublish(deps: PublishDeps): (request: PublishRequest) => P
       }))
       if (key === undefined) {
         store.note(changes)
-        return { seq, key, round: seq, meaning: undefined, known: undefined, records }
+        return { seq, key, round: seq, meaning: undefined, known: undefined, records, isNew: true }
       }
       const sighting: Sighting = {
         now: at,
@@ -305,13 +339,22 @@ export function createPublish(deps: PublishDeps): (request: PublishRequest) => P
       const meaning = meaningOf(known, sighting)
       const after = roundAfter(known, meaning, sighting, seq)
       store.note([...changes, { id: ledgerId(key), set: { m: after }, expiresAt: at + ledgerMs }])
-      return { seq, key, round: after.round, meaning, known: after, records }
+      const isNew = meaning.kind !== 'resume' && meaning.kind !== 'twin'
+      return { seq, key, round: after.round, meaning, known: after, records: records.slice(0, alerts.length), isNew }
     } catch (error) {
       // Without the store there is no dedup and no order across replicas, but who can be reached is reached.
       events.warn('the ledger cannot be read: publishing without it', {
         error: error instanceof Error ? error.message : 'unknown'
       })
-      return { seq: at * 1000, key: undefined, round: at, meaning: undefined, known: undefined, records: [] }
+      return {
+        seq: at * 1000,
+        key: undefined,
+        round: at,
+        meaning: undefined,
+        known: undefined,
+        records: [],
+        isNew: false
+      }
     }
   }
 

@@ -11,7 +11,10 @@ export const DeliveryView = Type.Object({
   publish_id: Type.String(),
   target: Type.String(),
   target_type: Type.String(),
-  state: Type.Enum([...deliveryStates], { description: 'refused: given up. failed: nobody could own it, the caller was told to try again. nothing: there was nothing to tell, e.g. a newer state came first.' }),
+  state: Type.Enum([...deliveryStates], {
+    description:
+      'refused: given up. failed: nobody could own it, the caller was told to try again. nothing: there was nothing to tell, e.g. a newer state came first.'
+  }),
   alert_name: Type.String({ description: 'Of the first alert.' }),
   alert_count: Type.Integer(),
   fingerprints: Type.Array(Type.String(), { description: 'Of the alerts, at most 256 of them.' }),
@@ -42,7 +45,15 @@ export function deliveryRoutes(app: FastifyInstance, deps: DeliveryRoutes): void
   const read = queryReader(DeliveryQuery)
   app.get(
     '/api/v1/deliveries',
-    { config: { role: 'read' }, schema: { summary: 'The last deliveries, newest first', tags: ['deliveries'], querystring: DeliveryQuery, response: { 200: pageOf(DeliveryView), 400: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: {
+        summary: 'The last deliveries, newest first',
+        tags: ['deliveries'],
+        querystring: DeliveryQuery,
+        response: { 200: pageOf(DeliveryView), 400: ErrorBody }
+      }
+    },
     async request => {
       const reading = read(request.query)
       if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
@@ -53,7 +64,12 @@ export function deliveryRoutes(app: FastifyInstance, deps: DeliveryRoutes): void
     '/api/v1/deliveries/:id',
     {
       config: { role: 'read' },
-      schema: { summary: 'One delivery with every attempt', tags: ['deliveries'], params: Type.Object({ id: Type.String() }), response: { 200: DeliveryView, 404: ErrorBody } }
+      schema: {
+        summary: 'One delivery with every attempt',
+        tags: ['deliveries'],
+        params: Type.Object({ id: Type.String() }),
+        response: { 200: DeliveryView, 404: ErrorBody }
+      }
     },
     async request => {
       const view = await deps.get((request.params as { id: string }).id)

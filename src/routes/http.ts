@@ -38,7 +38,8 @@ export function optionalBody(request: FastifyRequest): Record<string, unknown> {
   const bytes = request.body as Buffer | undefined
   if (!bytes || bytes.length === 0) return {}
   const body = parsed(bytes)
-  if (body === null || typeof body !== 'object' || Array.isArray(body)) throw new ApiError('INVALID_INPUT', { message: 'the body is not a JSON object' })
+  if (body === null || typeof body !== 'object' || Array.isArray(body))
+    throw new ApiError('INVALID_INPUT', { message: 'the body is not a JSON object' })
   return body as Record<string, unknown>
 }
 
@@ -77,8 +78,15 @@ export const pageOf = <S extends TSchema>(item: S) =>
   Type.Object({ items: Type.Array(item), next_cursor: Type.Union([Type.String(), Type.Null()]) })
 
 /** One page out of a sorted list that is in memory; the cursor is the last item's key. */
-export function pageFrom<T>(items: readonly T[], key: (item: T) => string, query: { limit: number; cursor?: string | undefined }): { items: T[]; next_cursor: string | null } {
-  const from = query.cursor === undefined ? 0 : items.findIndex(item => key(item) > Buffer.from(query.cursor!, 'base64url').toString())
+export function pageFrom<T>(
+  items: readonly T[],
+  key: (item: T) => string,
+  query: { limit: number; cursor?: string | undefined }
+): { items: T[]; next_cursor: string | null } {
+  const from =
+    query.cursor === undefined
+      ? 0
+      : items.findIndex(item => key(item) > Buffer.from(query.cursor!, 'base64url').toString())
   const page = from < 0 ? [] : items.slice(from, from + query.limit)
   const more = from >= 0 && from + query.limit < items.length
   return { items: page, next_cursor: more ? Buffer.from(key(page.at(-1)!)).toString('base64url') : null }

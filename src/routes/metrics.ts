@@ -9,7 +9,11 @@ export interface MetricsRoutes {
 
 /** Prometheus' own text. */
 export function metricsRoutes(app: FastifyInstance, deps: MetricsRoutes): void {
-  app.get('/metrics', { config: { role: 'open' }, schema: { summary: 'Prometheus metrics', tags: ['status'], produces: ['text/plain'] } }, async (_request, reply) => {
-    return reply.header('content-type', deps.contentType).send(await deps.text())
-  })
+  app.get(
+    '/metrics',
+    { config: { role: 'open' }, schema: { summary: 'Prometheus metrics', tags: ['status'], produces: ['text/plain'] } },
+    async (_request, reply) => {
+      return reply.header('content-type', deps.contentType).send(await deps.text())
+    }
+  )
 }

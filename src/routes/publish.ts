@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { ApiError, errorBody } from '../errors.js'
-import { accept, AlertInput } from '../pipeline/accept.js'
+import { AlertInput, accept } from '../pipeline/accept.js'
 import { type ExplainRequest, Explanation } from '../pipeline/explain.js'
 import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptions } from '../pipeline/options.js'
 import type { Published, PublishRequest } from '../pipeline/publish.js'
@@ -19,21 +19,33 @@ export interface PublishRoutes {
 }
 
 const AlertmanagerWebhook = Type.Object(
-  { version: Type.Literal('4'), receiver: Type.String(), groupKey: Type.String(), alerts: Type.Array(Type.Object({ status: Type.Enum(['firing', 'resolved']) })) },
+  {
+    version: Type.Literal('4'),
+    receiver: Type.String(),
+    groupKey: Type.String(),
+    alerts: Type.Array(Type.Object({ status: Type.Enum(['firing', 'resolved']) }))
+  },
   { description: 'Alertmanager webhook, version 4, as Alertmanager posts it. Unknown fields are kept.' }
 )
 const common = {
-  target_names: Type.Optional(Type.Array(Type.String(), { description: 'Required on the named route; narrows the others.' })),
+  target_names: Type.Optional(
+    Type.Array(Type.String(), { description: 'Required on the named route; narrows the others.' })
+  ),
   options: Type.Optional(PublishOptions)
 }
 export const PublishBody = Type.Union([
   AlertmanagerWebhook,
   Type.Object({ alert: AlertInput, ...common }, { description: 'One alert.' }),
-  Type.Object({ alerts: Type.Array(AlertInput, { minItems: 1 }), ...common }, { description: 'Several alerts, as one notification.' })
+  Type.Object(
+    { alerts: Type.Array(AlertInput, { minItems: 1 }), ...common },
+    { description: 'Several alerts, as one notification.' }
+  )
 ])
 
 const PublishQuery = Type.Object({
-  target: Type.Optional(Type.Array(Type.String(), { description: 'Target names, repeated: the same as target_names.' })),
+  target: Type.Optional(
+    Type.Array(Type.String(), { description: 'Target names, repeated: the same as target_names.' })
+  ),
   timeout: Type.Optional(Type.String()),
   max_concurrent: Type.Optional(Type.String()),
   check_health: Type.Optional(Type.String()),
@@ -43,14 +55,29 @@ const PublishQuery = Type.Object({
 
 const Failed = Type.Object({ ...ErrorBody.properties, ...Type.Partial(PublishResult).properties })
 const answers = {
-  200: PublishResult, 202: PublishResult, 207: PublishResult, 400: ErrorBody, 401: ErrorBody, 403: ErrorBody, 404: Failed, 413: ErrorBody, 415: ErrorBody,
-  502: Failed, 503: Failed, 504: Failed
+  200: PublishResult,
+  202: PublishResult,
+  207: PublishResult,
+  400: ErrorBody,
+  401: ErrorBody,
+  403: ErrorBody,
+  404: Failed,
+  413: ErrorBody,
+  415: ErrorBody,
+  502: Failed,
+  503: Failed,
+  504: Failed
 }
 const statuses = {
-  200: 'every chosen target has it', 202: 'nobody has it yet, and everybody who should is durably owed it', 207: 'some have it, the others are owed it or refused it'
+  200: 'every chosen target has it',
+  202: 'nobody has it yet, and everybody who should is durably owed it',
+  207: 'some have it, the others are owed it or refused it'
 }
 const described = Object.fromEntries(
-  Object.entries(answers).map(([status, schema]) => [status, { ...schema, description: statuses[status as unknown as 200] ?? 'an error, with the result where there is one' }])
+  Object.entries(answers).map(([status, schema]) => [
+    status,
+    { ...schema, description: statuses[status as unknown as 200] ?? 'an error, with the result where there is one' }
+  ])
 )
 
 const paths: Record<Scope, string> = { named: '', all: '/all', healthy: '/healthy' }
@@ -68,8 +95,16 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       {
         config: { role: 'publish', publishes: true },
         schema: {
-          summary: summaries[scope], tags: ['publish'], body: PublishBody, querystring: PublishQuery, response: described,
-          headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String({ description: 'Makes a retry safe for bodies that are not Alertmanager’s.' })) })
+          summary: summaries[scope],
+          tags: ['publish'],
+          body: PublishBody,
+          querystring: PublishQuery,
+          response: described,
+          headers: Type.Object({
+            'idempotency-key': Type.Optional(
+              Type.String({ description: 'Makes a retry safe for bodies that are not Alertmanager’s.' })
+            )
+          })
         },
         validatorCompiler: () => () => true
       },
@@ -82,15 +117,23 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     {
       config: { role: 'publish' },
       schema: {
-        summary: 'What a publish would do, without doing it', tags: ['publish'], body: PublishBody, response: { 200: Explanation, 400: ErrorBody },
-        querystring: Type.Object({ scope: Type.Optional(Type.Enum([...scopes], { default: 'all' })), ...PublishQuery.properties })
+        summary: 'What a publish would do, without doing it',
+        tags: ['publish'],
+        body: PublishBody,
+        response: { 200: Explanation, 400: ErrorBody },
+        querystring: Type.Object({
+          scope: Type.Optional(Type.Enum([...scopes], { default: 'all' })),
+          ...PublishQuery.properties
+        })
       },
       validatorCompiler: () => () => true
     },
     async request => {
       const scope = String((request.query as Record<string, unknown>).scope ?? 'all')
       if (!isScope(scope)) {
-        throw new ApiError('INVALID_INPUT', { details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }] })
+        throw new ApiError('INVALID_INPUT', {
+          details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }]
+        })
       }
       const { accepted, options, names } = understood(request, scope)
       return deps.explain({ notification: accepted.notification, scope, options, ...(names ? { names } : {}) })
@@ -124,7 +167,10 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     const { result, verdict } = published
     if (verdict.status >= 503) reply.header('retry-after', '5')
     const body = 'code' in verdict ? { ...errorBody(verdict.code), ...result } : result
-    return reply.code(verdict.status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify(body))
+    return reply
+      .code(verdict.status)
+      .header('content-type', 'application/json; charset=utf-8')
+      .send(JSON.stringify(body))
   }
 
   function understood(request: FastifyRequest, scope: Scope) {
@@ -142,7 +188,13 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     const names = accepted.targetNames ?? fromQuery
     if (scope === 'named' && (!names || names.length === 0)) {
       throw new ApiError('INVALID_INPUT', {
-        details: [{ field: 'target_names', message: 'is required here', suggestion: 'name targets in target_names or ?target=, or use /all' }]
+        details: [
+          {
+            field: 'target_names',
+            message: 'is required here',
+            suggestion: 'name targets in target_names or ?target=, or use /all'
+          }
+        ]
       })
     }
     deps.received(accepted)

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import Type, { type Static } from 'typebox'
-import { ApiError } from '../errors.js'
 import { Alert } from '../alert.js'
+import { ApiError } from '../errors.js'
 import type { DeadLetters, ReplayOptions } from '../pipeline/dead-letters.js'
 import { type DeadLetter, type Entry, entryId, priority } from '../pipeline/entry.js'
 import { priorities, type Store } from '../queues/contract.js'
@@ -70,7 +70,10 @@ export function entryView(entry: Entry): Static<typeof EntryView> {
   }
 }
 
-const letterView = (letter: DeadLetter): Static<typeof DeadLetterView> => ({ ...entryView(letter), buried_at: iso(letter.buried_at) })
+const letterView = (letter: DeadLetter): Static<typeof DeadLetterView> => ({
+  ...entryView(letter),
+  buried_at: iso(letter.buried_at)
+})
 
 const Counts = Type.Object(Object.fromEntries(priorities.map(name => [name, Type.Integer()])))
 const Queue = Type.Object({
@@ -80,13 +83,21 @@ const Queue = Type.Object({
   unwritten: Type.Integer({ description: 'Outcomes that are kept until the store can be written again.' }),
   depth: Type.Integer(),
   by_priority: Counts,
-  oldest_age_ms: Type.Union([Type.Number(), Type.Null()], { description: 'Milliseconds since the oldest entry was accepted.' }),
+  oldest_age_ms: Type.Union([Type.Number(), Type.Null()], {
+    description: 'Milliseconds since the oldest entry was accepted.'
+  }),
   workers: Type.Object({ total: Type.Integer(), active: Type.Integer(), idle: Type.Integer() }),
-  targets: Type.Array(Type.Object({ target: Type.String(), depth: Type.Integer(), by_priority: Counts, oldest_age_ms: Type.Number() }))
+  targets: Type.Array(
+    Type.Object({ target: Type.String(), depth: Type.Integer(), by_priority: Counts, oldest_age_ms: Type.Number() })
+  )
 })
 
 /** The queue as `/status` and `/api/v1/queue` show it. */
-export async function queueView({ store, workers, now }: Pick<QueueRoutes, 'store' | 'workers' | 'now'>): Promise<Static<typeof Queue>> {
+export async function queueView({
+  store,
+  workers,
+  now
+}: Pick<QueueRoutes, 'store' | 'workers' | 'now'>): Promise<Static<typeof Queue>> {
   const status = await store.status()
   const depths = await Promise.resolve(store.depths()).catch(() => [])
   const at = now()
@@ -103,7 +114,9 @@ export async function queueView({ store, workers, now }: Pick<QueueRoutes, 'stor
     warnings: [...status.warnings],
     unwritten: status.unwritten,
     depth: targets.reduce((sum, { depth }) => sum + depth, 0),
-    by_priority: Object.fromEntries(priorities.map(name => [name, targets.reduce((sum, target) => sum + target.by_priority[name]!, 0)])),
+    by_priority: Object.fromEntries(
+      priorities.map(name => [name, targets.reduce((sum, target) => sum + target.by_priority[name]!, 0)])
+    ),
     oldest_age_ms: targets.length === 0 ? null : Math.max(...targets.map(target => target.oldest_age_ms)),
     workers: { total, active, idle: total - active },
     targets
@@ -111,8 +124,17 @@ export async function queueView({ store, workers, now }: Pick<QueueRoutes, 'stor
 }
 
 const LetterFilter = { target: Type.Optional(Type.String()), error_reason: Type.Optional(Type.Enum([...errorReasons])) }
-const ReplayBody = Type.Object({ ...LetterFilter, dry_run: Type.Optional(Type.Boolean({ description: 'Default: false.' })), skip_resolved: Type.Optional(Type.Boolean({ description: 'Default: true.' })) })
-const Replayed = Type.Object({ matched: Type.Integer(), replayed: Type.Integer(), skipped_resolved: Type.Integer(), dry_run: Type.Boolean() })
+const ReplayBody = Type.Object({
+  ...LetterFilter,
+  dry_run: Type.Optional(Type.Boolean({ description: 'Default: false.' })),
+  skip_resolved: Type.Optional(Type.Boolean({ description: 'Default: true.' }))
+})
+const Replayed = Type.Object({
+  matched: Type.Integer(),
+  replayed: Type.Integer(),
+  skipped_resolved: Type.Integer(),
+  dry_run: Type.Boolean()
+})
 const Id = Type.Object({ id: Type.String() })
 
 /** The queue and the dead letters. */
@@ -133,30 +155,64 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
     spacingMs: deps.replaySpacingMs
   })
 
-  app.get('/api/v1/queue', { config: { role: 'read' }, schema: { summary: 'What is owed, and to whom', tags: ['queue'], response: { 200: Queue } } }, () => queueView(deps))
+  app.get(
+    '/api/v1/queue',
+    {
+      config: { role: 'read' },
+      schema: { summary: 'What is owed, and to whom', tags: ['queue'], response: { 200: Queue } }
+    },
+    () => queueView(deps)
+  )
 
   app.get(
     '/api/v1/dead-letters',
-    { config: { role: 'read' }, schema: { summary: 'What was given up', tags: ['dead letters'], querystring: ListQuery, response: { 200: pageOf(DeadLetterView), 400: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: {
+        summary: 'What was given up',
+        tags: ['dead letters'],
+        querystring: ListQuery,
+        response: { 200: pageOf(DeadLetterView), 400: ErrorBody }
+      }
+    },
     async request => {
       const reading = readList(request.query)
       if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
       const { limit, cursor, ...filter } = reading.value
       const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString()
       const { letters, more } = await deadLetters.list(filter, after, limit)
-      return { items: letters.map(letterView), next_cursor: more ? Buffer.from(letters.at(-1)!.id).toString('base64url') : null }
+      return {
+        items: letters.map(letterView),
+        next_cursor: more ? Buffer.from(letters.at(-1)!.id).toString('base64url') : null
+      }
     }
   )
 
   app.get(
     '/api/v1/dead-letters/:id',
-    { config: { role: 'read' }, schema: { summary: 'One dead letter', tags: ['dead letters'], params: Id, response: { 200: DeadLetterView, 404: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: {
+        summary: 'One dead letter',
+        tags: ['dead letters'],
+        params: Id,
+        response: { 200: DeadLetterView, 404: ErrorBody }
+      }
+    },
     async request => letterView(await find(request.params))
   )
 
   app.post(
     '/api/v1/dead-letters/:id/replay',
-    { config: { role: 'admin' }, schema: { summary: 'Put a dead letter back into the queue', tags: ['dead letters'], params: Id, response: { 200: Replayed, 404: ErrorBody } } },
+    {
+      config: { role: 'admin' },
+      schema: {
+        summary: 'Put a dead letter back into the queue',
+        tags: ['dead letters'],
+        params: Id,
+        response: { 200: Replayed, 404: ErrorBody }
+      }
+    },
     async request => {
       const reading = readReplay(optionalBody(request))
       if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
@@ -171,7 +227,16 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
 
   app.post(
     '/api/v1/dead-letters/replay',
-    { config: { role: 'admin' }, schema: { summary: 'Put dead letters back into the queue, by filter', tags: ['dead letters'], body: ReplayBody, response: { 200: Replayed, 400: ErrorBody } }, validatorCompiler: () => () => true },
+    {
+      config: { role: 'admin' },
+      schema: {
+        summary: 'Put dead letters back into the queue, by filter',
+        tags: ['dead letters'],
+        body: ReplayBody,
+        response: { 200: Replayed, 400: ErrorBody }
+      },
+      validatorCompiler: () => () => true
+    },
     async request => {
       const reading = readReplay(optionalBody(request))
       if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
@@ -184,7 +249,15 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
 
   app.delete(
     '/api/v1/dead-letters/:id',
-    { config: { role: 'admin' }, schema: { summary: 'Purge a dead letter', tags: ['dead letters'], params: Id, response: { 200: Type.Object({ purged: Type.Integer() }), 404: ErrorBody } } },
+    {
+      config: { role: 'admin' },
+      schema: {
+        summary: 'Purge a dead letter',
+        tags: ['dead letters'],
+        params: Id,
+        response: { 200: Type.Object({ purged: Type.Integer() }), 404: ErrorBody }
+      }
+    },
     async request => {
       await deadLetters.purge(await find(request.params))
       return { purged: 1 }
@@ -196,7 +269,8 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
     {
       config: { role: 'admin' },
       schema: {
-        summary: 'Purge dead letters older than a duration', tags: ['dead letters'],
+        summary: 'Purge dead letters older than a duration',
+        tags: ['dead letters'],
         querystring: Type.Object({ older_than: Type.String({ description: 'A duration, e.g. 168h.' }) }),
         response: { 200: Type.Object({ purged: Type.Integer() }), 400: ErrorBody }
       },
@@ -205,7 +279,10 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
     async request => {
       const text = (request.query as { older_than?: string }).older_than
       const age = text === undefined ? undefined : durationMs(text)
-      if (age === undefined) throw new ApiError('INVALID_INPUT', { details: [{ field: 'older_than', message: 'is not a duration', suggestion: 'write it as 168h or 7d' }] })
+      if (age === undefined)
+        throw new ApiError('INVALID_INPUT', {
+          details: [{ field: 'older_than', message: 'is not a duration', suggestion: 'write it as 168h or 7d' }]
+        })
       return { purged: await deadLetters.purgeBefore(deps.now() - age) }
     }
   )
@@ -213,7 +290,15 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
   /** The entry that waits under this id, if it still does. */
   app.get(
     '/api/v1/queue/:id',
-    { config: { role: 'read' }, schema: { summary: 'One entry of the queue', tags: ['queue'], params: Id, response: { 200: EntryView, 404: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: {
+        summary: 'One entry of the queue',
+        tags: ['queue'],
+        params: Id,
+        response: { 200: EntryView, 404: ErrorBody }
+      }
+    },
     async request => {
       const [record] = await store.read([entryId((request.params as Static<typeof Id>).id)])
       if (!record) throw new ApiError('NOT_FOUND', { message: 'nothing waits under this id' })

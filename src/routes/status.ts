@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import type { Invalid } from '../discovery/contract.js'
 import { ApiError } from '../errors.js'
-import { healthStatuses, type HealthRules, statusNow } from '../health/state.js'
+import { type HealthRules, healthStatuses, statusNow } from '../health/state.js'
 import type { EffectiveOptions } from '../pipeline/options.js'
 import type { Roster } from '../pipeline/roster.js'
 import { Problem } from './http.js'
@@ -52,9 +52,22 @@ const Status = Type.Object({
     age_seconds: Type.Union([Type.Number(), Type.Null()]),
     last_error: Type.Union([Type.String(), Type.Null()]),
     targets: Type.Integer(),
-    invalid: Type.Array(Type.Object({ source: Type.String(), name: Type.Optional(Type.String()), stale: Type.Boolean(), problems: Type.Array(Problem) }))
+    invalid: Type.Array(
+      Type.Object({
+        source: Type.String(),
+        name: Type.Optional(Type.String()),
+        stale: Type.Boolean(),
+        problems: Type.Array(Problem)
+      })
+    )
   }),
-  targets: Type.Object({ total: Type.Integer(), enabled: Type.Integer(), by_type: Counts, by_health: Counts, by_circuit: Counts }),
+  targets: Type.Object({
+    total: Type.Integer(),
+    enabled: Type.Integer(),
+    by_type: Counts,
+    by_health: Counts,
+    by_circuit: Counts
+  }),
   in_flight: Type.Object({ publishes: Type.Integer(), deliveries: Type.Integer() }),
   queue: Type.Unknown(),
   publish: Type.Unknown()
@@ -63,14 +76,31 @@ const Status = Type.Object({
 /** Status and probes. */
 export function statusRoutes(app: FastifyInstance, deps: StatusRoutes): void {
   for (const path of ['/status', '/api/v1/publish/parallel/status']) {
-    app.get(path, { config: { role: 'read' }, schema: { summary: 'The service’s real state', tags: ['status'], response: { 200: Status } } }, () => status(deps))
+    app.get(
+      path,
+      {
+        config: { role: 'read' },
+        schema: { summary: 'The service’s real state', tags: ['status'], response: { 200: Status } }
+      },
+      () => status(deps)
+    )
   }
-  app.get('/healthz', { config: { role: 'open' }, schema: { summary: 'Liveness', tags: ['status'] } }, async () => ({ status: 'alive' }))
-  app.get('/readyz', { config: { role: 'open' }, schema: { summary: 'Readiness: targets known, queue opened, not draining', tags: ['status'] } }, async () => {
-    const readiness = deps.readiness()
-    if (readiness !== 'ready') throw new ApiError(readiness === 'draining' ? 'DRAINING' : 'NOT_READY', { retryAfterSeconds: 5 })
-    return { status: 'ready' }
-  })
+  app.get('/healthz', { config: { role: 'open' }, schema: { summary: 'Liveness', tags: ['status'] } }, async () => ({
+    status: 'alive'
+  }))
+  app.get(
+    '/readyz',
+    {
+      config: { role: 'open' },
+      schema: { summary: 'Readiness: targets known, queue opened, not draining', tags: ['status'] }
+    },
+    async () => {
+      const readiness = deps.readiness()
+      if (readiness !== 'ready')
+        throw new ApiError(readiness === 'draining' ? 'DRAINING' : 'NOT_READY', { retryAfterSeconds: 5 })
+      return { status: 'ready' }
+    }
+  )
 }
 
 async function status(deps: StatusRoutes) {
@@ -107,7 +137,13 @@ async function status(deps: StatusRoutes) {
       targets: all.length,
       invalid: roster.invalid().map(shown)
     },
-    targets: { total: all.length, enabled: roster.enabled().length, by_type: byType, by_health: byHealth, by_circuit: byCircuit },
+    targets: {
+      total: all.length,
+      enabled: roster.enabled().length,
+      by_type: byType,
+      by_health: byHealth,
+      by_circuit: byCircuit
+    },
     in_flight: deps.inFlight(),
     queue: await queueView(deps),
     publish: deps.publishStatistics()

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import Type, { type Static } from 'typebox'
 import { ApiError } from '../errors.js'
-import { healthStatuses, type HealthRules, statusNow } from '../health/state.js'
+import { type HealthRules, healthStatuses, statusNow } from '../health/state.js'
 import { closed } from '../pipeline/breaker.js'
 import type { LiveTarget } from '../pipeline/live.js'
 import { TargetResult } from '../pipeline/result.js'
@@ -85,9 +85,14 @@ export function healthView(live: LiveTarget, now: number, rules: Pick<HealthRule
 }
 
 function circuitView({ breaker }: LiveTarget): Static<typeof CircuitView> {
-  if (breaker.state === 'closed') return { state: 'closed', failures: breaker.failures, reason: null, since: null, next_probe: null }
+  if (breaker.state === 'closed')
+    return { state: 'closed', failures: breaker.failures, reason: null, since: null, next_probe: null }
   return {
-    state: breaker.state, failures: 0, reason: breaker.reason, since: iso(breaker.since), next_probe: breaker.state === 'open' ? iso(breaker.until) : null
+    state: breaker.state,
+    failures: 0,
+    reason: breaker.reason,
+    since: iso(breaker.since),
+    next_probe: breaker.state === 'open' ? iso(breaker.until) : null
   }
 }
 
@@ -107,7 +112,13 @@ export function targetView(live: LiveTarget, now: number, rules: Pick<HealthRule
     paused_until: live.pausedUntil > now ? iso(live.pausedUntil) : null,
     in_flight: live.slots.inUse(),
     last_result: last
-      ? { at: iso(last.at)!, success: last.success, status_code: last.statusCode ?? null, error_reason: last.reason ?? null, duration_ms: last.durationMs }
+      ? {
+          at: iso(last.at)!,
+          success: last.success,
+          status_code: last.statusCode ?? null,
+          error_reason: last.reason ?? null,
+          duration_ms: last.durationMs
+        }
       : null
   }
 }
@@ -131,7 +142,15 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
 
   app.get(
     '/api/v1/targets',
-    { config: { role: 'read' }, schema: { summary: 'Targets with health, circuit and last result', tags: ['targets'], querystring: ListQuery, response: { 200: pageOf(TargetView), 400: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: {
+        summary: 'Targets with health, circuit and last result',
+        tags: ['targets'],
+        querystring: ListQuery,
+        response: { 200: pageOf(TargetView), 400: ErrorBody }
+      }
+    },
     async request => {
       const reading = readList(request.query)
       if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
@@ -152,7 +171,15 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
 
   app.get(
     '/api/v1/targets/health',
-    { config: { role: 'read' }, schema: { summary: 'Health of all targets', tags: ['health'], querystring: Type.Object(paging), response: { 200: pageOf(HealthView), 400: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: {
+        summary: 'Health of all targets',
+        tags: ['health'],
+        querystring: Type.Object(paging),
+        response: { 200: pageOf(HealthView), 400: ErrorBody }
+      }
+    },
     async request => {
       const reading = queryReader(Type.Object(paging))(request.query)
       if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
@@ -163,19 +190,38 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
 
   app.get(
     '/api/v1/targets/:name',
-    { config: { role: 'read' }, schema: { summary: 'One target', tags: ['targets'], params: Name, response: { 200: TargetView, 404: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: { summary: 'One target', tags: ['targets'], params: Name, response: { 200: TargetView, 404: ErrorBody } }
+    },
     async request => targetView(find(request.params), now(), healthRules)
   )
 
   app.get(
     '/api/v1/targets/:name/health',
-    { config: { role: 'read' }, schema: { summary: 'One target’s health', tags: ['health'], params: Name, response: { 200: HealthView, 404: ErrorBody } } },
+    {
+      config: { role: 'read' },
+      schema: {
+        summary: 'One target’s health',
+        tags: ['health'],
+        params: Name,
+        response: { 200: HealthView, 404: ErrorBody }
+      }
+    },
     async request => healthView(find(request.params), now(), healthRules)
   )
 
   app.post(
     '/api/v1/targets/:name/check',
-    { config: { role: 'admin' }, schema: { summary: 'Check a target’s health now', tags: ['health'], params: Name, response: { 200: HealthView, 404: ErrorBody } } },
+    {
+      config: { role: 'admin' },
+      schema: {
+        summary: 'Check a target’s health now',
+        tags: ['health'],
+        params: Name,
+        response: { 200: HealthView, 404: ErrorBody }
+      }
+    },
     async request => {
       optionalBody(request)
       const live = find(request.params)
@@ -188,7 +234,12 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
     '/api/v1/targets/:name/test',
     {
       config: { role: 'admin' },
-      schema: { summary: 'Send a marked test alert to a target, then resolve it', tags: ['targets'], params: Name, response: { 200: TargetResult, 404: ErrorBody } }
+      schema: {
+        summary: 'Send a marked test alert to a target, then resolve it',
+        tags: ['targets'],
+        params: Name,
+        response: { 200: TargetResult, 404: ErrorBody }
+      }
     },
     async request => {
       optionalBody(request)
@@ -198,7 +249,15 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
 
   app.post(
     '/api/v1/targets/:name/circuit/reset',
-    { config: { role: 'admin' }, schema: { summary: 'Close a target’s circuit', tags: ['targets'], params: Name, response: { 200: TargetView, 404: ErrorBody } } },
+    {
+      config: { role: 'admin' },
+      schema: {
+        summary: 'Close a target’s circuit',
+        tags: ['targets'],
+        params: Name,
+        response: { 200: TargetView, 404: ErrorBody }
+      }
+    },
     async request => {
       optionalBody(request)
       const live = find(request.params)
@@ -214,7 +273,8 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
     {
       config: { role: 'admin' },
       schema: {
-        summary: 'Look for targets now: one at a time, once a minute', tags: ['targets'],
+        summary: 'Look for targets now: one at a time, once a minute',
+        tags: ['targets'],
         response: { 202: Type.Object({ status: Type.Literal('started') }), 409: ErrorBody, 429: ErrorBody }
       }
     },
@@ -222,7 +282,8 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
       optionalBody(request)
       const started = deps.refresh()
       if (started.kind === 'running') throw new ApiError('CONFLICT', { message: 'a refresh is under way' })
-      if (started.kind === 'too_soon') throw new ApiError('TOO_MANY_REQUESTS', { retryAfterSeconds: Math.max(1, Math.ceil(started.waitMs / 1000)) })
+      if (started.kind === 'too_soon')
+        throw new ApiError('TOO_MANY_REQUESTS', { retryAfterSeconds: Math.max(1, Math.ceil(started.waitMs / 1000)) })
       return reply.code(202).send({ status: 'started' })
     }
   )

@@ -97,8 +97,12 @@ export type Verdict =
 
 /** A target's kind, opened with the settings of one target: what is worth computing once is computed by then. */
 export interface OpenTarget {
+  /** Scheme, host and port of wherever its requests may go: what the health check connects to. */
+  readonly origins: readonly string[]
   /** Whether it passes an Alertmanager body on as it came: then its bytes are kept for retries as well. */
   readonly wantsBytes?: boolean
+  /** Nothing that the vendor tells is needed again, which saves looking it up. */
+  readonly forgets?: boolean
   /** Default: one part with all alerts. */
   parts?(alerts: readonly Alert[], notification: Notification): Part[]
   /** The requests of one part, in order. They are sent one after the other; the first failure ends the attempt. */

@@ -78,9 +78,16 @@ export const pagerduty: TargetKind<Settings> = {
         ? post('/v2/change/enqueue', message, room => changeEvent(message, alert, room))
         : post('/v2/enqueue', message, room => alertEvent(message, alert, room))
     if (per === 'alert') {
-      return { parts: partPerAlert, requests: message => message.alerts.map(alert => alertRequest(message, alert)) }
+      return {
+        origins: [origin],
+        forgets: true,
+        parts: partPerAlert,
+        requests: message => message.alerts.map(alert => alertRequest(message, alert))
+      }
     }
     return {
+      origins: [origin],
+      forgets: true,
       parts: alerts => {
         const group = alerts.filter(alert => !isChange(alert))
         const whole = group.length === alerts.length ? alerts : group

@@ -41,6 +41,7 @@ export function alertsApi(settings: RootlySettings, { origin, under }: Address):
   })
 
   return {
+    origins: [origin],
     requests(message) {
       const { id } = message.memory
       return [statusOf(message.alerts) === 'firing' || id === undefined ? post(message) : resolve(message, id)]

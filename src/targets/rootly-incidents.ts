@@ -63,6 +63,7 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
     id === undefined ? { wrote: markOf(message) } : { id, wrote: markOf(message) }
 
   return {
+    origins: [origin],
     requests(message) {
       const { id, wrote } = message.memory
       if (statusOf(message.alerts) === 'resolved') return [id === undefined ? find(message) : resolve(message, id)]

@@ -35,8 +35,11 @@ interface Line {
   readonly pools: Map<string, Pool>
   /** Header names and values that every request to the target carries. */
   readonly headers: readonly string[]
-  readonly sign?: (request: WireRequest, options: SendOptions) => string[]
+  readonly sign?: Sign
 }
+
+/** Writes the signature headers of one request. */
+type Sign = (request: Pick<WireRequest, 'body'>, options: Pick<SendOptions, 'deliveryKey' | 'now'>) => string[]
 
 /** A sender with a connection pool per target and origin. Redirects are never followed. */
 export function createSender(rules: Egress, userAgent: string): Sender {
@@ -150,32 +153,42 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-function openPool(target: Target, origin: string, rules: Egress): Pool {
-  const { tls, max_concurrent } = target.settings
+/**
+ * Opens connections as the target's TLS settings and the egress rules say; `signal` breaks off what is under way, instead
+ * of undici's own limit of 10 s.
+ */
+export function connectorOf(target: Target, rules: Egress, signal?: AbortSignal): buildConnector.connector {
+  const { tls } = target.settings
   const connect = buildConnector({
     lookup: rules.lookup,
+    ...(signal ? { signal, timeout: 0 } : {}),
     ...(tls?.ca ? { ca: tls.ca } : {}),
     ...(tls?.cert ? { cert: tls.cert } : {}),
     ...(tls?.key ? { key: tls.key.reveal() } : {}),
     ...(tls?.server_name ? { servername: tls.server_name } : {}),
     ...(tls?.insecure_skip_verify ? { rejectUnauthorized: false } : {})
   } as buildConnector.BuildOptions)
+  return (options, callback) => {
+    // A literal address is never looked up, so it is checked here.
+    const host = options.hostname.replace(/^\[|\]$/g, '')
+    if (isIP(host) && !rules.allows(host)) callback(new BlockedAddress(), null)
+    else connect(options, callback)
+  }
+}
+
+function openPool(target: Target, origin: string, rules: Egress): Pool {
   return new Pool(origin, {
-    connections: max_concurrent ?? target.kind.defaults.maxConcurrent,
+    connections: target.settings.max_concurrent ?? target.kind.defaults.maxConcurrent,
     pipelining: 1,
     // The exchange keeps the time itself, to the millisecond.
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect(options, callback) {
-      // A literal address is never looked up, so it is checked here.
-      const host = options.hostname.replace(/^\[|\]$/g, '')
-      if (isIP(host) && !rules.allows(host)) callback(new BlockedAddress(), null)
-      else connect(options, callback)
-    }
+    connect: connectorOf(target, rules)
   })
 }
 
-function openLine(target: Target, userAgent: string): Line {
+/** What a line needs before its first connection. */
+export function openLine(target: Target, userAgent: string): Line {
   const headers = ['user-agent', userAgent]
   for (const [name, value] of Object.entries(target.settings.headers ?? {})) headers.push(name, value.reveal())
   const auth = target.settings.auth
@@ -200,7 +213,7 @@ function credentials(auth: Auth): string[] {
  * Standard Webhooks signature headers; two secrets while rotating give two signatures.
  * Source: the Standard Webhooks specification, "Signature scheme" (symmetric, `v1`; `whsec_` secrets are base64).
  */
-function signer(auth: Extract<Auth, { type: 'hmac' }>): (request: WireRequest, options: SendOptions) => string[] {
+function signer(auth: Extract<Auth, { type: 'hmac' }>): Sign {
   const keys = [auth.secret, auth.previous_secret].flatMap(secret => (secret ? [keyOf(secret.reveal())] : []))
   return (request, { deliveryKey, now }) => {
     const timestamp = String(Math.floor(now / 1000))

@@ -62,6 +62,7 @@ export const slack: TargetKind<Settings> = {
     const { origin, path } = addressOf(settings.url!)
     const headers = { 'content-type': contentType }
     return {
+      origins: [origin],
       requests: message => [{ method: 'POST', origin, path, headers, body: json(slackMessage(message)) }],
       answer: (answer, message) => failureOf(answer, message.now) ?? { kind: 'delivered' }
     }
@@ -105,6 +106,7 @@ function openApi(url: string, token: string, channel: string) {
     call('edit', 'chat.update', { channel: thread.channel, ts: thread.ts, parse: 'none', ...slackMessage(message) })
 
   return {
+    origins: [origin],
     requests(message: Message): WireRequest[] {
       const thread = threadOf(message.memory, channel)
       if (!thread) return [post(message)]

@@ -62,9 +62,10 @@ export const webhook: TargetKind<Settings> = {
     const body = format === 'webhook' ? ownBody : alertmanagerBody
     const post = (message: Message, alerts: readonly Alert[]) =>
       ({ method: 'POST', origin, path, headers, body: body(message, alerts) }) as const
-    const wantsBytes = format === 'alertmanager'
-    if (batch === 'notification') return { wantsBytes, requests: message => [post(message, message.alerts)] }
+    const common = { origins: [origin], forgets: true, wantsBytes: format === 'alertmanager' }
+    if (batch === 'notification') return { ...common, requests: message => [post(message, message.alerts)] }
     return {
+      ...common,
       parts: partPerAlert,
       requests: message => message.alerts.map(alert => post(message, [alert]))
     }

@@ -1,0 +1,57 @@
+import type { Logger } from 'pino'
+import type { Accepted } from './pipeline/accept.js'
+import type { DeliveryEvents } from './pipeline/deliver.js'
+import type { PublishEvents } from './pipeline/publish.js'
+import type { PublishResult, Verdict } from './pipeline/result.js'
+
+/** One line per publish at the level that it deserves, and one per target at debug. */
+export function publishLog(log: Logger): PublishEvents & Pick<DeliveryEvents, 'circuit'> {
+  return {
+    published(result, verdict, accepted) {
+      const level = levelOf(result, verdict)
+      if (log.isLevelEnabled(level)) log[level](fieldsOf(result, verdict, accepted), messages[level])
+      if (log.isLevelEnabled('debug'))
+        for (const target of result.results) log.debug({ publish_id: result.publish_id, ...target }, 'target')
+    },
+    cancelled: () => log.info({ code: 'PUBLISH_CANCELLED' }, 'the caller hung up before anything was started'),
+    warn: (message, fields) => log.warn(fields, message),
+    circuit: (live, before) =>
+      log.warn(
+        {
+          target: live.name,
+          from: before.state,
+          to: live.breaker.state,
+          reason: 'reason' in live.breaker ? live.breaker.reason : undefined
+        },
+        'circuit changed'
+      )
+  }
+}
+
+const messages = {
+  info: 'published',
+  warn: 'published in part',
+  error: 'publish failed and nothing is owed'
+}
+
+function levelOf(result: PublishResult, verdict: Verdict): 'info' | 'warn' | 'error' {
+  if (result.all_succeeded) return 'info'
+  const lost = !result.success && result.queued_count === 0
+  return lost && verdict.status >= 500 ? 'error' : 'warn'
+}
+
+function fieldsOf(result: PublishResult, verdict: Verdict, { notification: { alerts } }: Accepted) {
+  return {
+    publish_id: result.publish_id,
+    ...(alerts.length === 1 ? { alert_fingerprint: alerts[0]!.fingerprint } : { alert_count: alerts.length }),
+    status: verdict.status,
+    ...('code' in verdict ? { code: verdict.code } : {}),
+    total_targets: result.total_targets,
+    success_count: result.success_count,
+    failure_count: result.failure_count,
+    skipped_count: result.skipped_count,
+    queued_count: result.queued_count,
+    duration_ms: result.duration_ms,
+    is_partial_success: result.is_partial_success
+  }
+}

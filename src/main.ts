@@ -1,0 +1,30 @@
+import closeWithGrace from 'close-with-grace'
+import { pino } from 'pino'
+import { readConfig } from './config.js'
+import { startService } from './service.js'
+
+const reading = readConfig(process.env)
+if (!reading.ok) {
+  for (const { field, message, suggestion } of reading.problems)
+    process.stderr.write(`${field} ${message}: ${suggestion}\n`)
+  process.exit(1)
+}
+const config = reading.value
+const log = pino({ level: config.LOG_LEVEL })
+
+try {
+  const service = await startService(config, { log, targetsFileNamed: process.env.TARGETS_FILE !== undefined })
+  // Its own delay is longer than the drain, and a second signal stops at once.
+  closeWithGrace(
+    { delay: config.DRAIN_TIMEOUT + 10_000, logger: { error: (message: string) => log.error(message) } as never },
+    async ({ err, signal }) => {
+      if (err) log.fatal({ error: err.name, at: err.stack?.split('\n')[1]?.trim() }, 'stopping after a fault')
+      else log.info({ signal }, 'stopping')
+      await service.stop()
+    }
+  )
+} catch (error) {
+  log.fatal(error instanceof Error ? error.message : 'the service could not start')
+  process.exitCode = 1
+  setTimeout(() => process.exit(1), 1_000).unref()
+}

@@ -1,0 +1,384 @@
+import { readFileSync } from 'node:fs'
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import { openAccess, readTokens } from './access.js'
+import { buildApp } from './app.js'
+import { type Config, listOf } from './config.js'
+import { createDeliveryLog } from './delivery-log.js'
+import type { DiscoveryEvents } from './discovery/contract.js'
+import { openDiscovery } from './discovery/registry.js'
+import { createCheck } from './health/check.js'
+import { createPoller, type PollerEvents } from './health/poller.js'
+import { publishLog } from './log.js'
+import { createMetrics } from './metrics.js'
+import { createMode } from './mode.js'
+import { createDeadLetters } from './pipeline/dead-letters.js'
+import { createDeliver, type DeliveryEvents } from './pipeline/deliver.js'
+import { type DeadLetter, deadId, type Entry, entryId } from './pipeline/entry.js'
+import { createExplain } from './pipeline/explain.js'
+import { defaultOptions } from './pipeline/options.js'
+import { createOwed, type OwedEvents } from './pipeline/owed.js'
+import { createPublish, type PublishEvents } from './pipeline/publish.js'
+import { createRetry } from './pipeline/retry.js'
+import { createRoster, type RosterEvents } from './pipeline/roster.js'
+import { sendTestAlert } from './pipeline/test-alert.js'
+import { openStore } from './queues/registry.js'
+import { entryView } from './routes/queue.js'
+import type { Readiness } from './routes/status.js'
+import { createStatistics } from './statistics.js'
+import { egress } from './targets/egress.js'
+import { createSender } from './targets/send.js'
+
+export interface ServiceOptions {
+  readonly log: Logger
+  /** Whether somebody named TARGETS_FILE, so that it must exist. */
+  readonly targetsFileNamed: boolean
+}
+
+export interface Service {
+  readonly app: FastifyInstance
+  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  readonly url: string
+  /** Drains: new publishes are refused, running ones get DRAIN_TIMEOUT, what is left is queued. Harmless the second time. */
+  stop(): Promise<void>
+}
+
+const refreshEveryMs = 60_000
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+/** The only wiring: opens the store, finds the targets, listens. Rejects with a message that is safe to show. */
+export async function startService(config: Config, { log, targetsFileNamed }: ServiceOptions): Promise<Service> {
+  const now = Date.now
+  const startedAt = now()
+  const userAgent = `alert-fanout/${version}`
+  const defaults = defaultOptions(config)
+  const access = accessOf(config, log)
+  const breakerRules = {
+    failureThreshold: config.CIRCUIT_FAILURE_THRESHOLD,
+    successThreshold: config.CIRCUIT_SUCCESS_THRESHOLD,
+    openMs: config.CIRCUIT_OPEN_DURATION
+  }
+  const healthRules = {
+    failureThreshold: config.HEALTH_FAILURE_THRESHOLD,
+    degradedMs: config.HEALTH_DEGRADED_THRESHOLD,
+    intervalMs: config.HEALTH_INTERVAL
+  }
+
+  const store = await openStore({
+    queue: config.QUEUE,
+    queueDir: config.QUEUE_DIR,
+    ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {})
+  })
+  for (const warning of (await store.status()).warnings) log.warn({ queue: store.backend }, warning)
+
+  const mode = createMode({ now })
+  const statistics = createStatistics({ now })
+  const deliveryLog = createDeliveryLog({ now })
+  const logged = publishLog(log)
+  let deliveries = 0
+
+  const roster = createRoster(
+    together<RosterEvents>(['appeared', 'gone', 'applied'], () => [
+      metrics.roster,
+      {
+        appeared(live, before) {
+          if (before) void sender.retire(before)
+          poller.appeared(live)
+          retry.hasten(live.name)
+        },
+        gone(live) {
+          void sender.retire(live.target)
+          poller.gone(live)
+        },
+        applied() {
+          mode.apply(roster.enabled().length)
+          if (roster.enabled().length === 0) log.warn('no target is enabled: alerts are counted but go nowhere')
+        }
+      }
+    ])
+  )
+  const egressRules = egress(listOf(config.EGRESS_DENY), listOf(config.EGRESS_ALLOW))
+  const sender = createSender(egressRules, userAgent)
+  const owed = createOwed({
+    store,
+    now,
+    maxPerTarget: config.QUEUE_MAX_PER_TARGET,
+    retentionMs: config.DEAD_LETTER_RETENTION,
+    events: together<OwedEvents>(['submitted', 'buried'], () => [
+      metrics.owed,
+      statistics.owed,
+      deliveryLog,
+      statistics.owed,
+      deliveryLog,
+      {
+        submitted: () => retry.wake(),
+        buried: letter =>
+          log.warn(
+            { target: letter.target, delivery_id: letter.id, reason: letter.failure.reason },
+            'given up: a dead letter'
+          )
+      }
+    ])
+  })
+  const deliver = createDeliver({
+    store,
+    owed,
+    sender,
+    breakerRules,
+    now,
+    random: Math.random,
+    attemptTimeoutMs: config.ATTEMPT_TIMEOUT,
+    retryRules: {
+      baseMs: config.RETRY_BASE,
+      maxDelayMs: config.RETRY_MAX_DELAY,
+      maxAgeMs: config.RETRY_MAX_AGE,
+      retentionMs: config.DEAD_LETTER_RETENTION
+    },
+    events: together<DeliveryEvents>(['started', 'attempted', 'settled', 'truncated', 'circuit', 'recovered'], () => [
+      metrics.delivery,
+      statistics.delivery,
+      deliveryLog,
+      logged,
+      {
+        started: () => deliveries++,
+        settled: () => deliveries--,
+        circuit: live => live.breaker.state === 'closed' && retry.hasten(live.name),
+        recovered: live => retry.hasten(live.name)
+      }
+    ])
+  })
+  const publish = createPublish({
+    store,
+    roster,
+    deliver,
+    now,
+    ackTimeoutMs: config.ACK_TIMEOUT,
+    dedupWindowMs: config.DEDUP_WINDOW,
+    healthIntervalMs: config.HEALTH_INTERVAL,
+    events: together<PublishEvents>(['published', 'cancelled', 'warn'], () => [
+      metrics.publish,
+      statistics.publish,
+      logged
+    ])
+  })
+  const retry = createRetry({
+    store,
+    roster,
+    deliver,
+    owed,
+    now,
+    workers: config.QUEUE_WORKERS,
+    attemptTimeoutMs: config.ATTEMPT_TIMEOUT,
+    failed: error =>
+      log.warn({ error: error instanceof Error ? error.message : 'unknown' }, 'the queue could not be worked off')
+  })
+  const metrics = createMetrics({
+    roster,
+    store,
+    retry,
+    now,
+    workers: config.QUEUE_WORKERS,
+    inFlight: () => deliveries,
+    mode: mode.view,
+    healthRules
+  })
+  const poller = createPoller({
+    now,
+    random: Math.random,
+    check: createCheck(egressRules, userAgent),
+    rules: { ...healthRules, timeoutMs: config.HEALTH_TIMEOUT, maxConcurrent: config.HEALTH_MAX_CONCURRENT },
+    events: together<PollerEvents>(['checked'], () => [metrics.health, statistics.health])
+  })
+  const deadLetters = createDeadLetters(store, metrics.deadLetters, now)
+  const discovered = { lastSuccess: undefined as number | undefined, lastError: undefined as string | undefined }
+  const discovery = openDiscovery(
+    config.DISCOVERY,
+    {
+      targetsFile: config.TARGETS_FILE,
+      targetsFileNamed,
+      k8sNamespaces: listOf(config.K8S_NAMESPACES),
+      k8sLabelSelector: config.K8S_LABEL_SELECTOR,
+      refreshIntervalMs: config.REFRESH_INTERVAL
+    },
+    together<DiscoveryEvents>(['looked'], () => [
+      metrics.discovery,
+      statistics.discovery,
+      {
+        looked(operation, _durationMs, error, message) {
+          if (error === undefined) discovered.lastSuccess = now()
+          discovered.lastError = error === undefined ? undefined : (message ?? error)
+          if (message !== undefined) log.warn({ operation, error }, message)
+        }
+      }
+    ])
+  )
+
+  let readiness: Readiness = 'starting'
+  let refreshedAt = Number.NEGATIVE_INFINITY
+  let refreshing = false
+  const workers = () => ({ total: config.QUEUE_WORKERS, active: retry.active() })
+
+  const app = await buildApp({
+    log,
+    version,
+    access,
+    bodyLimit: config.BODY_LIMIT,
+    maxInFlight: config.MAX_IN_FLIGHT,
+    publish: {
+      publish: publish.publish,
+      explain: createExplain({ store, roster, userAgent, now, healthIntervalMs: config.HEALTH_INTERVAL }),
+      defaults,
+      received: accepted => metrics.publish.received(accepted),
+      now
+    },
+    targets: {
+      roster,
+      healthRules,
+      now,
+      checkNow: poller.checkNow,
+      testAlert: live => sendTestAlert(live, publish, defaults, now),
+      refresh,
+      circuitReset: live => retry.hasten(live.name)
+    },
+    queue: { store, deadLetters, workers, wake: retry.wake, replaySpacingMs: 100, now },
+    deliveries: { list: query => deliveryLog.list(query), get: async id => deliveryLog.get(id) ?? (await waiting(id)) },
+    status: {
+      version,
+      startedAt,
+      roster,
+      defaults,
+      healthRules,
+      store,
+      workers,
+      now,
+      discovery: () => ({ source: discovery.source, ...discovered }),
+      readiness: () => readiness,
+      inFlight: () => ({ publishes: publish.inFlight(), deliveries }),
+      mode: mode.view,
+      publishStatistics: () => statistics.snapshot().publish
+    },
+    statistics: { statistics, mode },
+    metrics: { text: metrics.text, contentType: metrics.contentType, onResponse: metrics.http.onResponse },
+    page: { version }
+  })
+
+  /** A delivery that the log has forgotten, or that another process made, but the store still has. */
+  async function waiting(id: string) {
+    const [entry, letter] = await store.read([entryId(id), deadId(id)])
+    const found = (entry ?? letter) as unknown as (Entry & Partial<DeadLetter>) | undefined
+    if (!found) return undefined
+    const { publish_id, target, target_type, alerts, accepted_at, attempts, error, error_reason } = entryView(found)
+    return {
+      id,
+      publish_id,
+      target,
+      target_type,
+      accepted_at,
+      attempts,
+      state: entry ? ('queued' as const) : ('refused' as const),
+      alert_name: alerts[0]?.alert_name ?? '',
+      alert_count: alerts.length,
+      fingerprints: alerts.map(alert => alert.fingerprint),
+      finished_at: found.buried_at === undefined ? null : new Date(found.buried_at).toISOString(),
+      ...(error === undefined ? {} : { error }),
+      ...(error_reason === undefined ? {} : { error_reason })
+    }
+  }
+
+  function refresh() {
+    if (refreshing) return { kind: 'running' } as const
+    const waitMs = refreshedAt + refreshEveryMs - now()
+    if (waitMs > 0) return { kind: 'too_soon', waitMs } as const
+    refreshing = true
+    refreshedAt = now()
+    const began = performance.now()
+    metrics.refresh.began()
+    discovery
+      .refresh()
+      .then(
+        () => 'success' as const,
+        error => {
+          log.warn({ error: error instanceof Error ? error.message : 'unknown' }, 'the refresh failed')
+          return 'failure' as const
+        }
+      )
+      .then(status => {
+        refreshing = false
+        metrics.refresh.ended(status, (performance.now() - began) / 1000)
+      })
+    return { kind: 'started' } as const
+  }
+
+  const found = discovery.start(snapshot => roster.apply(snapshot, now()))
+  const ready = found.then(() => {
+    if (readiness === 'starting') readiness = 'ready'
+    poller.start()
+    retry.start()
+    log.info({ targets: roster.all().length, source: discovery.source }, 'ready')
+  })
+  // In a file all is known at once; a cluster may take its time, and probes must be answered meanwhile.
+  if (config.DISCOVERY === 'file') await ready.catch(async error => Promise.reject(await closed(error)))
+  else
+    ready.catch(
+      error =>
+        readiness !== 'draining' &&
+        log.fatal({ error: error instanceof Error ? error.message : 'unknown' }, 'targets cannot be found')
+    )
+  const url = await app.listen({ host: config.HOST, port: config.PORT })
+
+  async function closed(error: unknown): Promise<unknown> {
+    await discovery.stop()
+    await store.close()
+    return error
+  }
+
+  let stopping: Promise<void> | undefined
+  async function stop(): Promise<void> {
+    readiness = 'draining'
+    await discovery.stop()
+    await poller.stop()
+    const retries = retry.stop()
+    const until = now() + config.DRAIN_TIMEOUT
+    while ((publish.inFlight() > 0 || deliveries > 0) && now() < until) await pause(20)
+    // What is left is written down first, so that cutting its connection loses nothing.
+    publish.cutShort()
+    while (publish.inFlight() > 0 && now() < until + 2_000) await pause(20)
+    await sender.close(true)
+    await retries
+    while (deliveries > 0 && now() < until + 4_000) await pause(20)
+    await app.close()
+    await store.close()
+    log.info('stopped')
+  }
+
+  return { app, url, stop: () => (stopping ??= stop()) }
+}
+
+const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
+
+function accessOf(config: Config, log: Logger) {
+  if (config.API_TOKENS_FILE === undefined) {
+    log.warn('API_TOKENS_FILE is not set: everybody who can reach this service may use all of it')
+    return openAccess
+  }
+  const reading = readTokens(readFileSync(config.API_TOKENS_FILE, 'utf8'))
+  if (reading.ok) return reading.value
+  throw new Error(
+    reading.problems.map(({ field, message, suggestion }) => `${field} ${message}: ${suggestion}`).join('; ')
+  )
+}
+
+/** One observer that tells several, each as far as it wants to know. They are looked up late, as they need each other. */
+function together<E extends object>(names: readonly (keyof E & string)[], observers: () => readonly Partial<E>[]): E {
+  const all: Record<string, unknown> = {}
+  for (const name of names) {
+    let told: ((...args: unknown[]) => void)[] | undefined
+    all[name] = (...args: unknown[]) => {
+      told ??= observers().flatMap(observer =>
+        typeof observer[name] === 'function' ? [(observer[name] as (...args: unknown[]) => void).bind(observer)] : []
+      )
+      for (const tell of told) tell(...args)
+    }
+  }
+  return all as E
+}
