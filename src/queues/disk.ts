@@ -11,6 +11,7 @@ import { verify } from './verify.js'
 
 /** What a checkpoint writes for one record. */
 export interface Row {
+  readonly id: string
   /** Absent: the record is removed. */
   readonly kept?: Kept
   /** Absent: its place stays as it is on disk. */
@@ -28,7 +29,7 @@ export interface Disk {
   /** What was journalled since the last checkpoint, oldest first. */
   journal(): Iterable<{ number: number; text: string }>
   append(number: number, text: string): Promise<void>
-  apply(rows: readonly (readonly [id: string, row: Row])[]): Promise<void>
+  apply(rows: readonly Row[]): Promise<void>
   /** Forgets the journal up to a number, and remembers the last number that `next()` gave. */
   settled(journalNumber: number, lastNumber: number): Promise<void>
   lastNumber(): number
@@ -156,11 +157,11 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, clos
     },
     append: (number, text) => write(2 * Buffer.byteLength(text), () => journal.put(number, text)),
     apply(rows) {
-      const texts = rows.map(([, { kept }]) => kept && `${kept.expiresAt};${JSON.stringify(kept.fields)}`)
+      const texts = rows.map(({ kept }) => kept && `${kept.expiresAt};${JSON.stringify(kept.fields)}`)
       const bytes = texts.reduce((sum, text) => sum + 2 * Buffer.byteLength(text ?? ''), 0)
       const batch = () =>
         env.batch(() => {
-          for (const [index, [id, { kept, place }]] of rows.entries()) {
+          for (const [index, { id, kept, place }] of rows.entries()) {
             const text = texts[index]
             if (text === undefined) quiet(records.remove(id))
             else quiet(records.put(id, text))

@@ -19,7 +19,7 @@ export interface EmbeddedOptions {
 interface Group {
   readonly at: number
   readonly changes: readonly Change[]
-  readonly cells: (readonly [id: string, cell: Row])[]
+  readonly rows: readonly Row[]
   readonly waiting?: { resolve(): void; reject(error: unknown): void }
 }
 
@@ -74,18 +74,18 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   /** Makes changes visible. They are durable once their group has been journalled. */
   const stage = (changes: readonly Change[], at: number, waiting?: Group['waiting']) => {
-    const cells: Group['cells'] = []
+    const rows: Row[] = []
     for (const change of changes) {
       const id = keyOf(change.id)
       const before = lookup(id)
       const kept = changed(before, change, at)
       const expired = before !== undefined && !alive(before, at)
-      const row: Row = { kept, place: placeAfter(change, expired, index.get(id)) }
+      const row: Row = { id, kept, place: placeAfter(change, expired, index.get(id)) }
       fresh.set(id, row)
-      cells.push([id, row])
+      rows.push(row)
       if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
     }
-    groups.push({ at, changes, cells, waiting })
+    groups.push({ at, changes, rows, waiting })
   }
 
   const flush = (): Promise<void> => {
@@ -132,11 +132,10 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const settle = (batch: readonly Group[]) => {
-    for (const { cells, waiting } of batch) {
-      for (const [id, row] of cells) {
-        const place = row.place === undefined ? journalled.get(id)?.place : row.place
-        journalled.set(id, { kept: row.kept, place })
-        if (fresh.get(id) === row) fresh.delete(id)
+    for (const { rows, waiting } of batch) {
+      for (const row of rows) {
+        journalled.set(row.id, over(row, journalled.get(row.id)))
+        if (fresh.get(row.id) === row) fresh.delete(row.id)
       }
       waiting?.resolve()
     }
@@ -155,7 +154,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       unwritten -= changes.length
       lost += changes.length
     }
-    const ids = new Set(groups.flatMap(group => group.cells.map(([id]) => id)))
+    const ids = new Set(groups.flatMap(group => group.rows.map(row => row.id)))
     groups = []
     fresh = new Map()
     for (const id of ids) index.set(id, durablePlace(id) ?? null, lookup(id)?.expiresAt)
@@ -179,15 +178,13 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     journalBytes = 0
     try {
       for await (const slice of sortedSlices(rows, rowsPerWrite)) {
-        await disk.apply(slice.map(([id, row]) => [id, alive(row.kept, now) ? row : { place: null }]))
+        await disk.apply(slice.map(row => (alive(row.kept, now) ? row : { id: row.id, place: null })))
       }
       await disk.settled(upTo, numbers.last())
       recent.clear()
     } catch (error) {
       failure = { message: (error as StoreUnavailable).message, at: Date.now() }
-      for (const [id, { kept, place }] of journalled) {
-        rows.set(id, { kept, place: place === undefined ? rows.get(id)?.place : place })
-      }
+      for (const [id, row] of journalled) rows.set(id, over(row, rows.get(id)))
       journalled = rows
       checkpointNotBefore = failure.at + 10 * retryMs
     }
@@ -318,6 +315,11 @@ function placeAfter(change: Change, expired: boolean, current: Place | undefined
   if (change.place !== undefined) return change.place
   if (expired) return null
   return change.expiresAt === undefined ? undefined : current
+}
+
+/** A row as it stands over an older one, whose place still counts if the newer one says nothing of it. */
+function over(row: Row, older: Row | undefined): Row {
+  return row.place !== undefined || older?.place === undefined ? row : { ...row, place: older.place }
 }
 
 /** JSON has no Infinity: a change that came with it comes back with null. */

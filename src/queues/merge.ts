@@ -1,17 +1,15 @@
 import type { Row } from './disk.js'
 import type { Kept } from './record.js'
 
-type Entry = readonly [id: string, row: Row]
-
 /**
  * All rows in id order, `size` at a time: neighbours lie on the same pages of the table, which are then written once.
  * Sorted in parts with a pause after each, so that 50,000 rows do not hold up the event loop.
  */
-export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number): AsyncGenerator<Entry[]> {
-  const runs: Entry[][] = []
-  let run: Entry[] = []
-  for (const entry of rows) {
-    run.push(entry)
+export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number): AsyncGenerator<Row[]> {
+  const runs: Row[][] = []
+  let run: Row[] = []
+  for (const row of rows.values()) {
+    run.push(row)
     if (run.length < 2_000) continue
     runs.push(run.sort(byId).reverse())
     run = []
@@ -19,7 +17,7 @@ export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number
   }
   runs.push(run.sort(byId).reverse())
   for (;;) {
-    const slice: Entry[] = []
+    const slice: Row[] = []
     while (slice.length < size) {
       const smallest = runs.reduce((a, b) =>
         b.length > 0 && (a.length === 0 || byId(b.at(-1)!, a.at(-1)!) < 0) ? b : a
@@ -32,7 +30,7 @@ export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number
   }
 }
 
-function byId([a]: Entry, [b]: Entry): number {
+function byId({ id: a }: Row, { id: b }: Row): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 

@@ -11,13 +11,20 @@ export interface Kept {
 export function changed(before: Kept | undefined, change: Change, now: number): Kept | undefined {
   if (change.drop) return undefined
   const base = alive(before, now)
-  const fields: Fields = change.replace ? {} : { ...base?.fields }
-  for (const name in change.set) {
-    const value = change.set[name]
+  const fields = fieldsAfter(change.replace ? undefined : base?.fields, change.set)
+  return { fields, expiresAt: change.expiresAt ?? base?.expiresAt ?? Infinity }
+}
+
+/** What is set where nothing was is taken as it is: a live publish costs two of these, and most are new. */
+function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
+  if (!before && Object.values(set).every(value => value !== null && value !== undefined)) return set
+  const fields = { ...before }
+  for (const name in set) {
+    const value = set[name]
     if (value === null) delete fields[name]
     else if (value !== undefined) fields[name] = value
   }
-  return { fields, expiresAt: change.expiresAt ?? base?.expiresAt ?? Infinity }
+  return fields
 }
 
 /** The record, unless its time is over. */
