@@ -226,6 +226,7 @@ function write(kind: TargetKind, target: Target, overrides: Partial<Message> & {
   const bodies = requests.map(request => {
     const { method, origin, path, headers } = request
     if (!/^https?:\/\/[^/]+$/.test(origin)) faults.push(`origin ${origin}`)
+    if (!target.wire.origins.includes(origin)) faults.push(`${origin} is none of its origins`)
     if (!/^\/[!-~]*$/.test(path)) faults.push(`path ${path}`)
     if (method === 'GET' && request.body === undefined) return ''
     const body = Buffer.from(request.body ?? '')
