@@ -108,8 +108,6 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       metrics.owed,
       statistics.owed,
       deliveryLog,
-      statistics.owed,
-      deliveryLog,
       {
         submitted: () => retry.wake(),
         buried: letter =>
