@@ -1,5 +1,5 @@
 import closeWithGrace from 'close-with-grace'
-import { pino } from 'pino'
+import { destination, pino } from 'pino'
 import { readConfig } from './config.js'
 import { startService } from './service.js'
 
@@ -10,7 +10,10 @@ if (!reading.ok) {
   process.exit(1)
 }
 const config = reading.value
-const log = pino({ level: config.LOG_LEVEL })
+// Lines are gathered for a moment: a write for each would cost more than the line. pino writes the rest at exit.
+const lines = destination({ sync: false, minLength: 4_096 })
+setInterval(() => lines.flush(), 200).unref()
+const log = pino({ level: config.LOG_LEVEL }, lines)
 
 try {
   const service = await startService(config, { log, targetsFileNamed: process.env.TARGETS_FILE !== undefined })

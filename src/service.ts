@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { openAccess, readTokens } from './access.js'
+import { statusOf } from './alert.js'
 import { buildApp } from './app.js'
 import { type Config, listOf } from './config.js'
 import { createDeliveryLog } from './delivery-log.js'
@@ -22,6 +23,7 @@ import { createPublish, type PublishEvents } from './pipeline/publish.js'
 import { createRetry } from './pipeline/retry.js'
 import { createRoster, type RosterEvents } from './pipeline/roster.js'
 import { sendTestAlert } from './pipeline/test-alert.js'
+import { gatherNotes } from './queues/notes.js'
 import { openStore } from './queues/registry.js'
 import { entryView } from './routes/queue.js'
 import type { Readiness } from './routes/status.js'
@@ -64,11 +66,13 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     intervalMs: config.HEALTH_INTERVAL
   }
 
-  const store = await openStore({
-    queue: config.QUEUE,
-    queueDir: config.QUEUE_DIR,
-    ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {})
-  })
+  const store = gatherNotes(
+    await openStore({
+      queue: config.QUEUE,
+      queueDir: config.QUEUE_DIR,
+      ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {})
+    })
+  )
   for (const warning of (await store.status()).warnings) log.warn({ queue: store.backend }, warning)
 
   const mode = createMode({ now })
@@ -275,6 +279,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       attempts,
       state: entry ? ('queued' as const) : ('refused' as const),
       alert_name: alerts[0]?.alert_name ?? '',
+      alert_status: statusOf(alerts),
       alert_count: alerts.length,
       fingerprints: alerts.map(alert => alert.fingerprint),
       finished_at: found.buried_at === undefined ? null : new Date(found.buried_at).toISOString(),

@@ -6,8 +6,8 @@ import type { Target } from '../targets/target.js'
 /** How an attempt ended. `memory` replaces what was remembered, even if the attempt failed later on. */
 export interface Attempted {
   readonly outcome: { readonly kind: 'delivered' } | Failure
-  readonly statusCode?: number
-  readonly memory?: Memory
+  readonly statusCode: number | undefined
+  readonly memory: Memory | undefined
 }
 
 export interface AttemptOptions {
@@ -15,7 +15,7 @@ export interface AttemptOptions {
   readonly until: number
   /** Longest single exchange, in milliseconds. */
   readonly exchangeMs: number
-  readonly traceparent?: string
+  readonly traceparent?: string | undefined
   now(): number
 }
 
@@ -39,31 +39,27 @@ export async function attempt(
         // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
         deliveryKey: sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${sent}`,
         now: message.now,
-        ...(options.traceparent === undefined ? {} : { traceparent: options.traceparent })
+        traceparent: options.traceparent
       })
-      if ('kind' in result) return { outcome: result, ...(memory ? { memory } : {}) }
+      if ('kind' in result) return { outcome: result, statusCode, memory }
       statusCode = result.statusCode
       const verdict = judge(target, result, message, request, options.now())
-      if (verdict.kind === 'failed') return { outcome: verdict, statusCode, ...(memory ? { memory } : {}) }
+      if (verdict.kind === 'failed') return { outcome: verdict, statusCode, memory }
       if (verdict.memory) memory = verdict.memory
       if (verdict.kind === 'instead') {
         requests = [...verdict.requests]
         index = -1
       }
     }
-    return {
-      outcome: { kind: 'delivered' },
-      ...(statusCode === undefined ? {} : { statusCode }),
-      ...(memory ? { memory } : {})
-    }
+    return { outcome: deliveredWell, statusCode, memory }
   } catch (error) {
     // What a kind throws is a bug in that kind: it costs its own part and no other.
-    return {
-      outcome: failure('internal', `${target.kind.title} could not be sent to: ${nameOf(error)}`),
-      ...(statusCode === undefined ? {} : { statusCode })
-    }
+    const outcome = failure('internal', `${target.kind.title} could not be sent to: ${nameOf(error)}`)
+    return { outcome, statusCode, memory }
   }
 }
+
+const deliveredWell = { kind: 'delivered' } as const
 
 function judge(
   target: Target,

@@ -1,4 +1,4 @@
-import { commonOf, type Notification } from '../alert.js'
+import { type Alert, commonOf, type Notification } from '../alert.js'
 import { delivered as healed } from '../health/state.js'
 import type { Fields, Hold, Store } from '../queues/contract.js'
 import type { Failure, Memory, Message } from '../targets/contract.js'
@@ -8,6 +8,7 @@ import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, begun, failed, neutral, type Probe, permits, succeeded } from './breaker.js'
 import {
   alertId,
+  attemptsKept,
   type Entry,
   entryId,
   ledgerId,
@@ -15,8 +16,7 @@ import {
   notificationOf,
   outcomeField,
   slotId,
-  stateField,
-  withAttempt
+  stateField
 } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Ticket } from './lanes.js'
@@ -36,13 +36,13 @@ export interface Job {
   /** What the entry's alerts came in. */
   notification: Notification
   /** Of the entry's base and alerts, where it is already known. */
-  contentKey?: string | undefined
+  contentKey: string | undefined
   /** The entry stands in the store, where it must be settled. */
   stored: boolean
   /** Entries that waited in the same slot and are now carried by this one. */
   folded: readonly Entry[]
   /** Set: nothing is attempted, the part is owed at once. */
-  readonly heldBack?: HeldBack
+  readonly heldBack?: HeldBack | undefined
   readonly respectBreaker: boolean
   readonly hurry: Hurry
   /** When every attempt must have ended, in milliseconds since the epoch. */
@@ -50,18 +50,22 @@ export interface Job {
   /** Longest wait for a rate-limit token, in milliseconds. */
   readonly patienceMs: number
   /** Room among the deliveries of the publish; false if the publish ended first. */
-  readonly room?: () => Promise<boolean>
-  readonly traceparent?: string
+  readonly room?: (() => Promise<boolean>) | undefined
+  readonly traceparent?: string | undefined
   /** What was known of the alerts when the notification was accepted: it still holds if no lane had to be waited for. */
-  readonly records?: readonly (Fields | undefined)[]
+  readonly records: readonly (Fields | undefined)[] | undefined
   /** The publish is a new round of its key, so the ledger cannot know of it. */
-  readonly fresh?: boolean
+  readonly fresh: boolean
   /** An attempt is under way. */
   running: boolean
 }
 
 /** What became of one part. */
-export type PartResult = { readonly attempts: number; readonly durationMs: number; readonly statusCode?: number } & (
+export type PartResult = {
+  readonly attempts: number
+  readonly durationMs: number
+  readonly statusCode?: number | undefined
+} & (
   | { readonly kind: 'delivered'; readonly recorded?: boolean }
   | {
       readonly kind: 'queued'
@@ -113,13 +117,10 @@ interface Known {
   readonly stands: boolean
 }
 
-/** How a job came to its lanes, and what it holds until it is through. */
-interface Entrance {
-  /** Without waiting: nothing can have happened since it was accepted. */
-  readonly atOnce: boolean
+/** What a job holds until it is through. */
+interface Held {
   readonly tickets: Ticket[]
   readonly holds: Hold[]
-  readonly startedAt: number
 }
 
 /** What the settling of an attempt needs besides its outcome. Times are milliseconds since the epoch. */
@@ -133,6 +134,7 @@ interface Times {
 }
 
 const nothingRemembered: Memory = {}
+const nothingWaits: readonly string[] = []
 
 export interface Deliver {
   /** Carries one part through; resolves once it is delivered, owed, refused or has nothing to tell. Never rejects. */
@@ -147,83 +149,84 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   async function deliver(job: Job): Promise<PartResult> {
     const startedAt = now()
     events.started(job)
-    const tickets: Ticket[] = []
-    const holds: Hold[] = []
+    const held: Held = { tickets: [], holds: [] }
     let result: PartResult
     try {
-      const entered = await enter(job, tickets, holds)
-      if (entered) result = await inLanes(job, { atOnce: entered === 'at_once', tickets, holds, startedAt })
+      const ticket = job.live.lanes.take(fingerprintsOf(job.entry.alerts))
+      held.tickets.push(ticket)
+      // Whoever gets all at once needs to wait for nothing but the target itself.
+      if (ticket.ready && !store.shared) result = await inLanes(job, knownAlready(job), held, startedAt)
+      else if (await enter(job, ticket, held)) result = await inLanes(job, undefined, held, startedAt)
       // What stands in the queue just stays there; what came in is written down without its lanes.
       else result = job.stored ? untouched : await owed.own(job, undefined, undefined)
     } catch (error) {
       const shown = failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
       result = { kind: 'unowned', failure: shown, attempts: job.entry.tries, durationMs: now() - startedAt }
     } finally {
-      for (const hold of holds) store.release(hold)
-      for (const ticket of tickets) ticket.leave()
+      for (const hold of held.holds) store.release(hold)
+      for (const ticket of held.tickets) ticket.leave()
     }
     events.settled(job, result)
     return result
   }
 
-  /** Takes the lanes of the job's alerts, and waits for them if need be; undefined if the publish ended first. */
-  async function enter(job: Job, tickets: Ticket[], holds: Hold[]): Promise<'at_once' | 'waited' | undefined> {
-    const names = fingerprintsOf(job.entry.alerts)
-    const ticket = job.live.lanes.take(names)
-    tickets.push(ticket)
-    const atOnce = ticket.ready
-    if (!atOnce && !(await job.hurry.beat(ticket.wait()))) {
+  /** Waits for the lanes of the job's alerts; false if the publish ended first. */
+  async function enter(job: Job, ticket: Ticket, held: Held): Promise<boolean> {
+    if (!ticket.ready && !(await job.hurry.beat(ticket.wait()))) {
       ticket.leave()
-      return undefined
+      return false
     }
-    if (!store.shared) return atOnce ? 'at_once' : 'waited'
+    if (!store.shared) return true
+    const names = fingerprintsOf(job.entry.alerts).map(name => `${job.live.name}/${name}`)
     while (!job.hurry.over) {
-      const hold = await store.hold(names.map(name => `${job.live.name}/${name}`))
+      const hold = await store.hold(names)
       if (hold) {
-        holds.push(hold)
-        return 'waited'
+        held.holds.push(hold)
+        return true
       }
-      if (job.stored) return undefined
+      if (job.stored) return false
       await job.hurry.beat(new Promise(resolve => setTimeout(resolve, remoteRetryMs)))
     }
-    return undefined
+    return false
   }
 
-  async function inLanes(job: Job, entrance: Entrance): Promise<PartResult> {
-    const { tickets, holds, startedAt } = entrance
-    let known = (entrance.atOnce ? knownAlready(job) : undefined) ?? (await recall(job))
+  async function inLanes(job: Job, already: Known | undefined, held: Held, startedAt: number): Promise<PartResult> {
+    let known = already ?? (await recall(job))
     if (job.stored && !known.stands) return untouched
     const recorded = job.stored ? undefined : recordedOutcome(job, known.ledger)
     if (recorded) return recorded
-    if (known.waiting.length > 0 && (await fold(job, known.waiting, tickets, holds))) known = await recall(job)
+    if (known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
 
-    const { alerts, steps } = plan(job, known.states)
-    const telling = alerts.filter((_, index) => tells(steps[index]!))
-    if (telling.length === 0) return owed.close(job, known.states, steps[0] as 'outdated')
-    if (telling.length < alerts.length) narrow(job, telling)
-    if (job.heldBack) return owed.own(job, undefined, holds[0])
+    const { steps, firedAndResolved, telling } = plan(job, known.states)
+    if (telling === 0) return owed.close(job, steps[0] as 'outdated')
+    let { states } = known
+    if (telling < steps.length) {
+      states = states.filter((_, index) => tells(steps[index]!))
+      narrow(job, steps)
+    }
+    const hold = held.holds[0]
+    if (job.heldBack) return owed.own(job, undefined, hold)
 
-    const admitted = await admission(job)
-    if (admitted === 'later') return owed.own(job, undefined, holds[0])
-    if ('kind' in admitted) return owed.own(job, admitted, holds[0])
-    const firedAndResolved = steps.every(step => step !== 'send')
+    const admitted = admitAtOnce(job) ?? (await admission(job))
+    if (admitted === 'later') return owed.own(job, undefined, hold)
+    if ('kind' in admitted) return owed.own(job, admitted, hold)
+    const { live } = job
     const began = now()
     let attempted: Attempted | undefined
     job.running = true
     try {
-      attempted = await attempt(job.live.target, messageOf(job, known, telling, firedAndResolved), sender, {
+      attempted = await attempt(live.target, messageOf(job, known, began, firedAndResolved), sender, {
         until: job.until,
-        exchangeMs: job.live.target.settings.timeout ?? deps.attemptTimeoutMs,
-        now,
-        ...(job.traceparent === undefined ? {} : { traceparent: job.traceparent })
+        exchangeMs: live.target.settings.timeout ?? deps.attemptTimeoutMs,
+        traceparent: job.traceparent,
+        now
       })
     } finally {
       job.running = false
-      job.live.slots.give()
-      if (!attempted) setBreaker(job.live, neutral(job.live.breaker, admitted.probe))
+      live.slots.give()
+      if (!attempted) setBreaker(live, neutral(live.breaker, admitted.probe))
     }
-    const states = known.states.filter((_, index) => tells(steps[index]!))
-    return settle(job, attempted, { began, startedAt, hold: holds[0], probe: admitted.probe, states })
+    return settle(job, attempted, { began, startedAt, hold, probe: admitted.probe, states })
   }
 
   /** Saves the look-ups where nothing can have happened since the notification was accepted. */
@@ -231,7 +234,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (!fresh || !records || !live.target.wire.forgets || store.owed(live.name) !== 0) return undefined
     const field = stateField(live.name)
     const states = records.map(record => unpackState(record?.[field]))
-    return { states, memory: nothingRemembered, waiting: [], ledger: undefined, stands: false }
+    return { states, memory: nothingRemembered, waiting: nothingWaits, ledger: undefined, stands: false }
   }
 
   function recall(job: Job): Known | Promise<Known> {
@@ -255,7 +258,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */
-  async function fold(job: Job, ids: readonly string[], tickets: Ticket[], holds: Hold[]): Promise<boolean> {
+  async function fold(job: Job, ids: readonly string[], { tickets, holds }: Held): Promise<boolean> {
     const records = await store.read(ids.map(entryId))
     const own = new Set(job.entry.alerts.map(({ alert }) => alert.fingerprint))
     const taken: Entry[] = []
@@ -280,6 +283,22 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     job.folded = [...job.folded, ...taken]
     carry(job, taken)
     return true
+  }
+
+  /** The admission of a job that nothing keeps waiting; undefined if it may have to. */
+  function admitAtOnce(job: Job): { readonly probe: Probe | undefined } | undefined {
+    const { live } = job
+    if (job.room || forbiddenNow(job) || rateWaitMs(live, now()) > 0 || !live.slots.tryTake()) return undefined
+    takeToken(live, now())
+    return probing(live)
+  }
+
+  /** At once, before anybody else looks: of all that wait for a half-open circuit, one is the probe. */
+  function probing(live: LiveTarget): { readonly probe: Probe | undefined } {
+    const probe = begun(live.breaker, now())
+    if (!probe) return noProbe
+    setBreaker(live, probe)
+    return { probe }
   }
 
   /** Waits for room, a token and a slot. Returns what is in the way, or whether it goes as a probe. */
@@ -308,12 +327,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
     // The wait may have been long enough for the circuit to open or a Retry-After to arrive.
     const changed = job.hurry.over ? 'later' : forbiddenNow(job)
-    if (!changed) {
-      // At once, before anybody else looks: of all that wait, one is the probe.
-      const probe = begun(live.breaker, now())
-      if (probe) setBreaker(live, probe)
-      return { probe }
-    }
+    if (!changed) return probing(live)
     live.slots.give()
     returnToken(live, now())
     return changed
@@ -330,25 +344,17 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return undefined
   }
 
-  function messageOf(job: Job, known: Known, alerts: readonly Sequenced[], firedAndResolved: boolean): Message {
-    const { entry, live } = job
-    const content =
-      job.contentKey ??
-      contentKeyOf(
-        entry.base,
-        alerts.map(({ alert }) => alert)
-      )
+  function messageOf(job: Job, known: Known, at: number, firedAndResolved: boolean): Message {
+    const { entry, live, notification } = job
+    const content = job.contentKey ?? contentKeyOf(entry.base, alertsOf(entry.alerts))
     return {
-      notification: job.notification,
-      alerts:
-        alerts.length === job.notification.alerts.length && job.contentKey
-          ? job.notification.alerts
-          : alerts.map(({ alert }) => alert),
+      notification,
+      alerts: job.contentKey === undefined ? alertsOf(entry.alerts) : notification.alerts,
       part: entry.part,
       publishId: entry.publish_id,
       deliveryKey: `${content.slice(0, 24)}-${live.mark}`,
-      now: now(),
-      lateByMs: job.stored ? now() - entry.accepted_at : 0,
+      now: at,
+      lateByMs: job.stored ? at - entry.accepted_at : 0,
       memory: known.memory,
       mayHave: entry.may_have || known.states.some(state => state?.has === 'firing' && !state.sure),
       firedAndResolved,
@@ -356,44 +362,35 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 
-  async function settle(job: Job, attempted: Attempted, times: Times): Promise<PartResult> {
-    const { live } = job
+  function settle(job: Job, attempted: Attempted, times: Times): PartResult | Promise<PartResult> {
+    const { live, entry } = job
     const { outcome, statusCode } = attempted
     const at = now()
     const durationMs = at - times.began
-    const isFailure = outcome.kind === 'failed'
-    const recovered = !isFailure && live.last?.success === false
-    live.last = {
-      at,
-      success: !isFailure,
-      durationMs,
-      ...(statusCode === undefined ? {} : { statusCode }),
-      ...(isFailure ? { reason: outcome.reason } : {})
-    }
-    setBreaker(
-      live,
-      isFailure
-        ? failed(live.breaker, times.probe, outcome, { now: at, rules: breakerRules })
-        : succeeded(live.breaker, times.probe, breakerRules)
-    )
-    if (!isFailure) live.health = healed(live.health, at)
+    const failedNow = outcome.kind === 'failed' ? outcome : undefined
+    const recovered = !failedNow && live.last?.success === false
+    live.last = { at, success: !failedNow, statusCode, reason: failedNow?.reason, durationMs }
+    const breaker = failedNow
+      ? failed(live.breaker, times.probe, failedNow, { now: at, rules: breakerRules })
+      : succeeded(live.breaker, times.probe, breakerRules)
+    setBreaker(live, breaker)
+    if (!failedNow) live.health = healed(live.health, at)
     events.attempted(job, attempted, durationMs)
-    job.entry = withAttempt(job.entry, {
-      at: times.began,
-      duration_ms: durationMs,
-      ...(statusCode === undefined ? {} : { status_code: statusCode }),
-      ...(isFailure ? { error_reason: outcome.reason, error: outcome.message } : {})
-    })
+    const { reason: error_reason, message: error } = failedNow ?? {}
+    const record = { at: times.began, duration_ms: durationMs, status_code: statusCode, error_reason, error }
+    entry.tries++
+    entry.attempts = entry.attempts.length === 0 ? [record] : [...entry.attempts, record].slice(-attemptsKept)
     const took = at - times.startedAt
     if (recovered) events.recovered(live)
-    if (!isFailure) return owed.done(job, times.states, attempted, took)
-    if (outcome.type === 'rate_limited') live.pausedUntil = Math.max(live.pausedUntil, at + (outcome.retryAfterMs ?? 0))
-    if (attempted.memory) owed.remember(job.entry, attempted.memory)
-    if (outcome.mayHave) job.entry = { ...job.entry, may_have: true }
-    if (outcome.type === 'permanent') return owed.bury(job, outcome, took)
-    const closes = job.entry.alerts.every(({ alert }) => alert.status === 'resolved')
-    if (isLast(job.entry.accepted_at, closes, at, retryRules)) return owed.bury(job, outcome, took)
-    return owed.own(job, outcome, times.hold, at + delayMs(job.entry.tries, outcome, retryRules, deps.random()))
+    if (!failedNow) return owed.done(job, times.states, attempted, took)
+    if (failedNow.type === 'rate_limited')
+      live.pausedUntil = Math.max(live.pausedUntil, at + (failedNow.retryAfterMs ?? 0))
+    if (attempted.memory) owed.remember(entry, attempted.memory)
+    if (failedNow.mayHave) entry.may_have = true
+    if (failedNow.type === 'permanent') return owed.bury(job, failedNow, took)
+    const closes = entry.alerts.every(({ alert }) => alert.status === 'resolved')
+    if (isLast(entry.accepted_at, closes, at, retryRules)) return owed.bury(job, failedNow, took)
+    return owed.own(job, failedNow, times.hold, at + delayMs(entry.tries, failedNow, retryRules, deps.random()))
   }
 
   function setBreaker(live: LiveTarget, next: Breaker): void {
@@ -432,26 +429,46 @@ function fingerprintsOf(alerts: readonly Sequenced[]): string[] {
   return [...new Set(alerts.map(({ alert }) => alert.fingerprint))]
 }
 
-function plan(job: Job, states: readonly (TargetState | undefined)[]): { alerts: readonly Sequenced[]; steps: Step[] } {
-  const { kind, settings } = job.live.target
-  const reader = { audience: kind.audience, sendResolved: settings.send_resolved }
-  const { alerts } = job.entry
-  return { alerts, steps: alerts.map((item, index) => stepOf(item, states[index], reader)) }
+const alertsOf = (alerts: readonly Sequenced[]): Alert[] => alerts.map(({ alert }) => alert)
+
+const noProbe = { probe: undefined }
+
+interface Plan {
+  /** For each of the entry's alerts. */
+  readonly steps: readonly Step[]
+  /** How many of them the target is told. */
+  readonly telling: number
+  /** All that are told fired and resolved unheard. */
+  readonly firedAndResolved: boolean
 }
 
-/** Leaves only these alerts in the job. */
-function narrow(job: Job, alerts: readonly Sequenced[]): void {
-  const { body: _, ...entry } = job.entry
-  job.entry = { ...entry, alerts }
+function plan(job: Job, states: readonly (TargetState | undefined)[]): Plan {
+  const { kind, settings } = job.live.target
+  const reader = { audience: kind.audience, sendResolved: settings.send_resolved }
+  let telling = 0
+  let firedAndResolved = true
+  const steps = job.entry.alerts.map((item, index) => {
+    const step = stepOf(item, states[index], reader)
+    if (tells(step)) telling++
+    if (step === 'send') firedAndResolved = false
+    return step
+  })
+  return { steps, telling, firedAndResolved }
+}
+
+/** Leaves only the alerts in the job that the target is told. */
+function narrow(job: Job, steps: readonly Step[]): void {
+  const { entry } = job
+  entry.alerts = entry.alerts.filter((_, index) => tells(steps[index]!))
+  entry.body = undefined
   job.contentKey = undefined
-  const kept = alerts.map(({ alert }) => alert)
-  const { body: __, ...notification } = job.notification
-  job.notification = {
-    ...notification,
-    alerts: kept,
-    common_labels: commonOf(kept, 'labels'),
-    common_annotations: commonOf(kept, 'annotations')
-  }
+  job.notification = regrouped(job.notification, alertsOf(entry.alerts))
+}
+
+/** The notification with other alerts, and what these have in common. */
+function regrouped(notification: Notification, alerts: readonly Alert[]): Notification {
+  const common = { common_labels: commonOf(alerts, 'labels'), common_annotations: commonOf(alerts, 'annotations') }
+  return { ...notification, ...common, alerts, body: undefined }
 }
 
 /** Lets the job carry what it took over: the newest state of every alert, under the id that callers already know. */
@@ -478,13 +495,7 @@ function carry(job: Job, taken: readonly Entry[]): void {
   }
   if (grew || newest.id !== job.entry.id) job.contentKey = undefined
   const notification = notificationOf(job.entry)
-  job.notification = grew
-    ? {
-        ...notification,
-        common_labels: commonOf(notification.alerts, 'labels'),
-        common_annotations: commonOf(notification.alerts, 'annotations')
-      }
-    : notification
+  job.notification = grew ? regrouped(notification, notification.alerts) : notification
 }
 
 function distinctRefs(entries: readonly Entry[]): Entry['refs'] {
@@ -493,15 +504,16 @@ function distinctRefs(entries: readonly Entry[]): Entry['refs'] {
 
 /** What the ledger already knows of this part. */
 function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined): PartResult | undefined {
+  if (!ledger) return undefined
   const [ref] = entry.refs
-  if (!ref || !ledger) return undefined
+  if (!ref) return undefined
   const outcome = ledger[outcomeField(ref.round, live.name, entry.part)]
-  return Array.isArray(outcome) ? readOutcome(outcome, live.target.version) : undefined
+  return outcome === undefined ? undefined : readOutcome(outcome as Outcome, live.target.version)
 }
 
-/** A part's outcome as the ledger keeps it. */
+/** A part's outcome as the ledger keeps it; the frequent one is short. */
 export type Outcome =
-  | readonly ['d', statusCode: number | null, attempts: number, durationMs: number]
+  | `d ${number} ${number} ${number}`
   | readonly ['q', id: string]
   | readonly [
       'r',
@@ -514,17 +526,23 @@ export type Outcome =
       targetVersion: string
     ]
 
-function readOutcome(packed: unknown[], version: string): PartResult | undefined {
-  const outcome = packed as unknown as Outcome
+/** The outcome of a part that was delivered; a status of 0 stands for none. */
+export function deliveredOutcome(statusCode: number | undefined, attempts: number, durationMs: number): Outcome {
+  return `d ${statusCode ?? 0} ${attempts} ${durationMs}`
+}
+
+function readOutcome(outcome: Outcome, version: string): PartResult | undefined {
+  if (typeof outcome === 'string') {
+    const [, status, attempts, durationMs] = outcome.split(' ').map(Number)
+    return {
+      kind: 'delivered',
+      recorded: true,
+      attempts: attempts!,
+      durationMs: durationMs!,
+      statusCode: status || undefined
+    }
+  }
   switch (outcome[0]) {
-    case 'd':
-      return {
-        kind: 'delivered',
-        recorded: true,
-        attempts: outcome[2],
-        durationMs: outcome[3],
-        ...(outcome[1] === null ? {} : { statusCode: outcome[1] })
-      }
     case 'q':
       return { kind: 'queued', recorded: true, id: outcome[1], attempts: 0, durationMs: 0 }
     case 'r': {
@@ -538,7 +556,7 @@ function readOutcome(packed: unknown[], version: string): PartResult | undefined
         id,
         attempts,
         durationMs: 0,
-        ...(statusCode === null ? {} : { statusCode })
+        statusCode: statusCode ?? undefined
       }
     }
   }

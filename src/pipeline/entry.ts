@@ -11,9 +11,9 @@ export interface AttemptRecord {
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly duration_ms: number
-  readonly status_code?: number
-  readonly error_reason?: string
-  readonly error?: string
+  readonly status_code?: number | undefined
+  readonly error_reason?: string | undefined
+  readonly error?: string | undefined
 }
 
 /** A place in the ledger that wants to know how a part ended. */
@@ -34,20 +34,20 @@ export interface Entry {
   readonly part: string
   /** Where it waits: entries of one slot are merged. */
   readonly slot: string
-  readonly alerts: readonly Sequenced[]
+  alerts: readonly Sequenced[]
   readonly group: Omit<Notification, 'alerts' | 'body'>
   /** Alertmanager's own bytes, as long as the alerts are just those. */
-  readonly body?: string
+  body?: string | undefined
   readonly publish_id: string
   /** What the outbound key is derived from: publish key and round. */
   readonly base: string
   readonly refs: readonly Ref[]
   readonly accepted_at: number
   readonly due_at: number
-  readonly tries: number
-  readonly attempts: readonly AttemptRecord[]
+  tries: number
+  attempts: readonly AttemptRecord[]
   /** An earlier attempt may have arrived. */
-  readonly may_have: boolean
+  may_have: boolean
   /** An attempt is under way: if its process dies, it may have arrived. */
   readonly running?: boolean
   readonly failure?: Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'>
@@ -60,7 +60,7 @@ export interface DeadLetter extends Entry {
 }
 
 /** Attempts beyond this many are forgotten, oldest first. */
-const attemptsKept = 50
+export const attemptsKept = 50
 
 export const entryId = (id: string): string => `entry/${id}`
 export const deadId = (id: string): string => `dead/${id}`
@@ -86,29 +86,27 @@ export function priority(entry: Entry): Priority {
   return priorityOf(entry.alerts)
 }
 
-/**
- * Where a part of a notification waits: per alert for incident tools, per receiver and group for the others. What came
- * without a group key is a group of its own alerts.
- */
+/** Where a part of a notification waits: per alert for incident tools, per receiver and group for the others. */
 export function slotOf(target: Target, part: Part, notification: Notification): string {
   if (target.kind.lane(target.settings) === 'alert') return part.key
-  const group = notification.group_key || part.alerts.map(alert => alert.fingerprint).join(' ')
-  return hash('sha1', `${notification.receiver}\n${group}\n${part.key}`)
+  return slotOfGroup(notification.group_key ? notification : { ...notification, alerts: part.alerts }, part.key)
+}
+
+/** The slot of a group. What came without a group key is a group of its own alerts. */
+export function slotOfGroup(notification: Notification, part: string): string {
+  const { receiver, group_key, alerts } = notification
+  const group = group_key || alerts.map(alert => alert.fingerprint).join(' ')
+  return hash('sha1', `${receiver}\n${group}\n${part}`)
 }
 
 /** The change that writes an entry down, at its place in the queue. */
 export function stored(entry: Entry): Change {
   return {
     id: entryId(entry.id),
-    set: entry as unknown as Fields,
+    set: { ...entry },
     replace: true,
     place: { target: entry.target, priority: priority(entry), dueAt: entry.due_at, acceptedAt: entry.accepted_at }
   }
-}
-
-/** An entry after one more attempt. */
-export function withAttempt(entry: Entry, attempt: AttemptRecord): Entry {
-  return { ...entry, tries: entry.tries + 1, attempts: [...entry.attempts, attempt].slice(-attemptsKept) }
 }
 
 /** The notification that an entry carries. */

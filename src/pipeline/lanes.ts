@@ -20,61 +20,71 @@ export interface Ticket {
   leave(): void
 }
 
-interface Place extends Ticket {
-  readonly names: readonly string[]
-  behind: number
-  wake: (() => void) | undefined
-}
-
 export function createLanes(): Lanes {
   // Most lanes hold one ticket at most: only a second one makes it a queue.
   const lanes = new Map<string, Place | Place[]>()
+  return {
+    take: names => new Place(lanes, names),
+    tryTake: names => (names.some(name => lanes.has(name)) ? undefined : new Place(lanes, names)),
+    size: () => lanes.size
+  }
+}
 
-  const enter = (place: Place, name: string): void => {
-    const there = lanes.get(name)
-    if (there === undefined) lanes.set(name, place)
+class Place implements Ticket {
+  /** Lanes in which somebody is ahead. */
+  #behind = 0
+  #left = false
+  #wake: (() => void) | undefined
+
+  constructor(
+    private readonly lanes: Map<string, Place | Place[]>,
+    private readonly names: readonly string[]
+  ) {
+    for (const name of names) this.#enter(name)
+  }
+
+  get ready(): boolean {
+    return this.#behind === 0
+  }
+
+  wait(): Promise<void> {
+    if (this.ready) return Promise.resolve()
+    return new Promise(resolve => {
+      this.#wake = resolve
+    })
+  }
+
+  leave(): void {
+    if (this.#left) return
+    this.#left = true
+    this.#wake = undefined
+    for (const name of this.names) this.#quit(name)
+  }
+
+  #enter(name: string): void {
+    const there = this.lanes.get(name)
+    if (there === undefined) this.lanes.set(name, this)
     else {
-      place.behind++
-      if (Array.isArray(there)) there.push(place)
-      else lanes.set(name, [there, place])
+      this.#behind++
+      if (Array.isArray(there)) there.push(this)
+      else this.lanes.set(name, [there, this])
     }
   }
-  const quit = (place: Place, name: string): void => {
-    const there = lanes.get(name)
+
+  #quit(name: string): void {
+    const there = this.lanes.get(name)
     if (!Array.isArray(there)) {
-      lanes.delete(name)
+      this.lanes.delete(name)
       return
     }
-    const index = there.indexOf(place)
+    const index = there.indexOf(this)
     there.splice(index, 1)
-    if (there.length === 1) lanes.set(name, there[0]!)
-    const next = there[0]
-    if (index === 0 && next && --next.behind === 0) next.wake?.()
-  }
-  const open = (names: readonly string[]): Place => {
-    let left = false
-    const place: Place = {
-      names,
-      behind: 0,
-      wake: undefined,
-      get ready() {
-        return place.behind === 0
-      },
-      wait: () => (place.behind === 0 ? Promise.resolve() : new Promise(resolve => (place.wake = resolve))),
-      leave() {
-        if (left) return
-        left = true
-        place.wake = undefined
-        for (const name of names) quit(place, name)
-      }
-    }
-    for (const name of names) enter(place, name)
-    return place
+    const [next] = there
+    if (there.length === 1) this.lanes.set(name, next!)
+    if (index === 0 && next) next.#moveUp()
   }
 
-  return {
-    take: open,
-    tryTake: names => (names.some(name => lanes.has(name)) ? undefined : open(names)),
-    size: () => lanes.size
+  #moveUp(): void {
+    if (--this.#behind === 0) this.#wake?.()
   }
 }

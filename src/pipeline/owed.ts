@@ -2,7 +2,7 @@ import { type Change, type Fields, type Hold, type Store, StoreUnavailable } fro
 import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Attempted } from './attempt.js'
-import type { Job, Outcome, PartResult } from './deliver.js'
+import { deliveredOutcome, type Job, type Outcome, type PartResult } from './deliver.js'
 import {
   alertId,
   type DeadLetter,
@@ -51,11 +51,7 @@ export interface Owed {
   /** It is given up: a dead letter. */
   bury(job: Job, failed: Failure, durationMs: number): PartResult
   /** There was nothing to tell. */
-  close(
-    job: Job,
-    states: readonly (TargetState | undefined)[],
-    step: Exclude<Step, 'send' | 'fired_and_resolved'>
-  ): PartResult
+  close(job: Job, step: Exclude<Step, 'send' | 'fired_and_resolved'>): PartResult
   /** What a vendor told, although the attempt failed later on. */
   remember(entry: Entry, memory: Memory): void
   /** Gives up an entry that nobody is working on. */
@@ -86,12 +82,17 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     return records instanceof Promise ? records.then(make, () => make([])) : make(records)
   }
 
+  function addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void {
+    for (const { key, round } of entry.refs) {
+      const set = { [outcomeField(round, entry.target, entry.part)]: outcome }
+      changes.push({ id: ledgerId(key), set, expiresAt: now() + ledgerMs })
+    }
+  }
+
   function outcomes(entry: Entry, outcome: Outcome): Change[] {
-    return entry.refs.map(ref => ({
-      id: ledgerId(ref.key),
-      set: { [outcomeField(ref.round, entry.target, entry.part)]: outcome },
-      expiresAt: now() + ledgerMs
-    }))
+    const changes: Change[] = []
+    addOutcomes(changes, entry, outcome)
+    return changes
   }
 
   /** Takes entries out of the queue. */
@@ -150,21 +151,16 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const { entry } = job
       const at = now()
       const field = stateField(entry.target)
-      const changes = entry.alerts.map<Change>((item, index) => ({
+      const changes: Change[] = entry.alerts.map((item, index) => ({
         id: alertId(item.alert.fingerprint),
         set: { [field]: packState(afterDelivery(before[index], item)) },
         expiresAt: at + stateMs[item.alert.status]
       }))
-      changes.push(...outcomes(entry, ['d', statusCode ?? null, entry.tries, durationMs]))
+      addOutcomes(changes, entry, deliveredOutcome(statusCode, entry.tries, durationMs))
       if (job.stored || job.folded.length > 0) changes.push(...removed([entry, ...job.folded]))
       if (memory) changes.push(remembered(entry, memory))
       store.note(changes)
-      return {
-        kind: 'delivered',
-        attempts: entry.tries,
-        durationMs,
-        ...(statusCode === undefined ? {} : { statusCode })
-      }
+      return { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
     },
 
     async own(job, failed, hold, dueAt = now() + (failed?.retryAfterMs ?? 0)) {
@@ -244,12 +240,12 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       }
     },
 
-    close(job, _states, step) {
+    close(job, step) {
       const { entry } = job
       // A caller who asks again is told that nothing is owed any more.
       const more =
         job.stored || job.folded.length > 0
-          ? [...removed([entry, ...job.folded]), ...outcomes(entry, ['d', null, entry.tries, 0])]
+          ? [...removed([entry, ...job.folded]), ...outcomes(entry, deliveredOutcome(undefined, entry.tries, 0))]
           : []
       noteAfter(step === 'outdated' ? [] : states(entry.target, entry.alerts, afterClosing), more)
       return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }

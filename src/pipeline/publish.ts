@@ -3,7 +3,7 @@ import type { Fields, Store } from '../queues/contract.js'
 import type { Part } from '../targets/contract.js'
 import type { Accepted } from './accept.js'
 import type { Deliver, Job, PartResult } from './deliver.js'
-import { alertId, type Entry, ledgerId, newId, slotOf } from './entry.js'
+import { alertId, type Entry, ledgerId, newId, slotOf, slotOfGroup } from './entry.js'
 import { createHurry, type Hurry } from './hurry.js'
 import {
   chosenKeyOf,
@@ -85,6 +85,9 @@ interface Delivery {
 const unownedWaitMs = 9_000
 /** Parts that are started before others get the event loop. */
 const startedAtOnce = 250
+const noRefs: Entry['refs'] = []
+const noAttempts: Entry['attempts'] = []
+const noEntries: readonly Entry[] = []
 const ledgerMs = 86_400_000
 const stateMs = 7 * 86_400_000
 
@@ -148,50 +151,56 @@ export function createPublish(deps: PublishDeps): Publish {
         ? createSlots(options.maxConcurrent)
         : undefined
     let started = 0
+    let bodyText: string | undefined
+    const text = () => (bodyText ??= notification.body?.toString())
     let positions: Map<Alert, number> | undefined
     const recordsOf = (alerts: readonly Alert[]) => {
       positions ??= new Map(notification.alerts.map((alert, index) => [alert, index]))
       return alerts.map(alert => admission.records[positions!.get(alert)!])
     }
 
-    const jobOf = (choice: Choice & { kind: 'send' }, part: Part): Job => {
+    const refs = admission.key === undefined ? noRefs : [{ key: admission.key, round: admission.round }]
+    const wholeSlot = slotOfGroup(notification, '')
+
+    const jobOf = (choice: Choice & { kind: 'send' }, part: Part, room: Job['room']): Job => {
       const { live } = choice
       const whole = part.alerts.length === notification.alerts.length
-      const body = whole && live.target.wire.wantsBytes ? notification.body : undefined
+      const byAlert = live.target.kind.lane(live.target.settings) === 'alert'
       const entry: Entry = {
         id: newId('d', acceptedAt),
         target: live.name,
         type: live.type,
         part: part.key,
-        slot: slotOf(live.target, part, notification),
+        slot: byAlert ? part.key : whole && part.key === '' ? wholeSlot : slotOf(live.target, part, notification),
         alerts: whole ? sequenced : part.alerts.map(alert => ({ alert, seq: admission.seq })),
         group,
-        ...(body ? { body: body.toString() } : {}),
+        body: whole && live.target.wire.wantsBytes ? text() : undefined,
         publish_id: publishId,
         base,
-        refs: admission.key === undefined ? [] : [{ key: admission.key, round: admission.round }],
+        refs,
         accepted_at: acceptedAt,
         due_at: acceptedAt,
         tries: 0,
-        attempts: [],
+        attempts: noAttempts,
         may_have: false
       }
       return {
         live,
         entry,
         notification,
+        contentKey: whole ? contentKey : undefined,
         stored: false,
-        folded: [],
-        running: false,
+        folded: noEntries,
+        heldBack: choice.heldBack,
+        respectBreaker: options.respectCircuitBreakers,
         hurry,
         until,
         patienceMs: 2_000,
-        contentKey: whole ? contentKey : undefined,
+        room,
+        traceparent: request.traceparent,
         records: whole ? admission.records : recordsOf(part.alerts),
         fresh: admission.isNew,
-        respectBreaker: options.respectCircuitBreakers,
-        ...(choice.heldBack ? { heldBack: choice.heldBack } : {}),
-        ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent })
+        running: false
       }
     }
 
@@ -203,7 +212,7 @@ export function createPublish(deps: PublishDeps): Publish {
         room && !choice.heldBack ? entranceTo(room, hurry, choice.live.last?.success !== false) : undefined
       for (let index = 0; index < parts.length; index++) {
         if (++started % startedAtOnce === 0) await new Promise(resolve => setImmediate(resolve))
-        const job = entrance ? { ...jobOf(choice, parts[index]!), room: entrance.enter } : jobOf(choice, parts[index]!)
+        const job = jobOf(choice, parts[index]!, entrance?.enter)
         jobs.push(job)
         ends.push(
           deliver.deliver(job).then(result => {

@@ -90,7 +90,14 @@ export function targetResult(choice: Choice, parts: readonly PartResult[], durat
       duration_ms: durationMs
     }
   }
-  const base = { target_name: choice.live.name, target_type: choice.live.type }
+  const { name: target_name, type: target_type } = choice.live
+  const [only] = parts
+  // By far the most frequent one is made in one piece.
+  if (only?.kind === 'delivered' && parts.length === 1 && !only.recorded && only.statusCode !== undefined) {
+    const { statusCode: status_code, attempts } = only
+    return { target_name, target_type, success: true, skipped: false, status_code, attempts, duration_ms: durationMs }
+  }
+  const base = { target_name, target_type }
   if (choice.kind === 'skip')
     return { ...base, success: false, skipped: true, skip_reason: choice.reason, attempts: 0, duration_ms: durationMs }
   if (parts.length === 1) return { ...base, ...single(parts[0]!, choice.reason, durationMs) }

@@ -166,13 +166,16 @@ export function createRetry(deps: RetryDeps): Retry {
       live,
       entry: clean,
       notification: notificationOf(clean),
+      contentKey: undefined,
       stored: true,
       folded: [],
       running: false,
       respectBreaker: true,
       hurry: unhurried,
       until: now() + (live.target.settings.timeout ?? deps.attemptTimeoutMs),
-      patienceMs: 0
+      patienceMs: 0,
+      records: undefined,
+      fresh: false
     }
   }
 
