@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import type { Secret } from '../secret.js'
+import { redact, type Secret } from '../secret.js'
 import { StoreUnavailable } from './contract.js'
 import { prefix, type ScriptName, scripts } from './redis-scripts.js'
 
@@ -24,7 +24,8 @@ export async function openLink(url: Secret, onUp: () => void): Promise<Link> {
   let up = false
   let opened = false
   let warnings: readonly string[] = []
-  let lastError: unknown
+  let lastError: Error | undefined
+  const secrets = passwordsOf(url)
   const redis = new Redis(url.reveal(), {
     protocol: 2,
     lazyConnect: true,
@@ -45,10 +46,13 @@ export async function openLink(url: Secret, onUp: () => void): Promise<Link> {
       if (opened) onUp()
       opened = true
     } catch (error) {
-      lastError = error
+      lastError = clean(error)
       redis.disconnect(true)
     }
   }
+
+  /** Errors of the client carry the command with its arguments, passwords and alerts among them: only the text is kept. */
+  const clean = (error: unknown) => new Error(redact((error as Error).message, secrets))
 
   const inTime = async <T>(answer: Promise<T>): Promise<T> => {
     let timer: NodeJS.Timeout | undefined
@@ -63,28 +67,38 @@ export async function openLink(url: Secret, onUp: () => void): Promise<Link> {
   }
 
   const command = async <T>(give: () => Promise<T>): Promise<T> => {
-    if (!up) throw new StoreUnavailable('Redis is not reachable', { cause: lastError })
+    if (!up) throw unavailable(lastError)
     try {
       return await inTime(give())
-    } catch (cause) {
-      const code = /^[A-Z]+\b/.exec((cause as Error).message)?.[0]
-      if (code !== 'OOM' && code !== 'LEASE' && up) {
+    } catch (error) {
+      const code = codeOf(error)
+      if (up && (code === undefined || code === 'READONLY')) {
         up = false
-        lastError = cause
         redis.disconnect(true)
       }
-      throw new StoreUnavailable(meanings[code ?? ''] ?? 'Redis does not answer', { cause })
+      lastError = clean(error)
+      throw unavailable(lastError)
+    }
+  }
+
+  const run = async (script: ScriptName, args: readonly (string | number)[]): Promise<unknown> => {
+    const { hash, text } = scripts[script]
+    try {
+      return await redis.evalsha(hash, 1, prefix, ...args)
+    } catch (error) {
+      if (codeOf(error) === 'NOSCRIPT') return redis.eval(text, 1, prefix, ...args)
+      throw error
     }
   }
 
   redis.on('error', error => {
-    lastError = error
+    lastError = clean(error)
   })
   redis.on('close', () => {
     up = false
   })
   await new Promise<void>((resolve, reject) => {
-    const giveUp = setTimeout(() => reject(new StoreUnavailable('Redis is not reachable', { cause: lastError })), 3_000)
+    const giveUp = setTimeout(() => reject(unavailable(lastError)), 3 * answerMs)
     redis.on('ready', async () => {
       await prepare()
       if (!up) return
@@ -99,13 +113,34 @@ export async function openLink(url: Secret, onUp: () => void): Promise<Link> {
 
   return {
     up: () => up,
-    run: (script, args) => command(() => redis.evalsha(scripts[script].hash, 1, prefix, ...args)),
+    run: (script, args) => command(() => run(script, args)),
     hash: key => command(() => redis.hgetall(prefix + key)),
     warnings: () => warnings,
     async close() {
       up = false
       await inTime(redis.quit()).catch(() => redis.disconnect())
     }
+  }
+}
+
+/** `OOM`, `ERR` and so on, if it was Redis that said no; undefined if there was no answer. */
+function codeOf(error: unknown): string | undefined {
+  return /^[A-Z]{3,}(?= )/.exec((error as Error).message)?.[0]
+}
+
+function unavailable(cause: Error | undefined): StoreUnavailable {
+  const code = cause && codeOf(cause)
+  const message =
+    code === undefined ? 'Redis is not reachable' : (meanings[code] ?? `Redis refused the command (${code})`)
+  return new StoreUnavailable(message, { cause })
+}
+
+function passwordsOf(url: Secret): string[] {
+  try {
+    const { password } = new URL(url.reveal())
+    return password === '' ? [] : [password, decodeURIComponent(password)]
+  } catch {
+    return [url.reveal()]
   }
 }
 

@@ -197,7 +197,7 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       backend: 'redis',
       available: link.up(),
       warnings: [
-        ...link.warnings(),
+        ...(link.up() ? link.warnings() : ['Redis is not reachable']),
         ...(lost > 0 ? [`${lost} outcomes were lost while Redis could not be written`] : [])
       ],
       unwritten: failedOrDown() ? unwritten() : 0

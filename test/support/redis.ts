@@ -58,7 +58,7 @@ function freePort(): Promise<number> {
   })
 }
 
-/** Waits until something answers PING with PONG there: before, Redis may still be loading. */
+/** Waits until something there answers PING, if only with the wish for a password: before, Redis may be loading. */
 async function listening(port: number): Promise<void> {
   for (let tries = 0; tries < 500; tries++) {
     const answer = await new Promise<string>(resolve => {
@@ -69,7 +69,7 @@ async function listening(port: number): Promise<void> {
       })
       socket.once('error', () => setTimeout(resolve, 20, ''))
     })
-    if (answer.startsWith('+PONG')) return
+    if (answer.startsWith('+PONG') || answer.startsWith('-NOAUTH')) return
     if (answer !== '') await new Promise(resolve => setTimeout(resolve, 20))
   }
   throw new Error(`nothing listens on ${port}`)
