@@ -86,6 +86,12 @@ function problemsOf(schema: TSchema, errors: SchemaError[], root: string): Probl
         const field = join(root, `${error.instancePath}/${escaped(name)}`)
         problems.set(field, { field, message: 'is required', suggestion: `add ${name}` })
       }
+    } else if (error.keyword === 'propertyNames') {
+      const suggestion = hintOf(at(schema, error.instancePath))
+      for (const name of params.propertyNames as string[]) {
+        const field = join(root, `${error.instancePath}/${escaped(name)}`)
+        problems.set(field, { field, message: 'is not a name that is allowed here', suggestion })
+      }
     } else if (error.keyword !== 'boolean' && !error.schemaPath.endsWith('/propertyNames')) {
       const field = join(root, error.instancePath)
       if (!problems.has(field)) problems.set(field, { field, ...wording(at(schema, error.instancePath), error) })
@@ -131,9 +137,6 @@ function wording(
       message: 'is not one of the allowed values',
       suggestion: `use one of: ${(params.allowedValues as unknown[]).join(', ')}`
     }
-  }
-  if (error.keyword === 'propertyNames') {
-    return { message: 'has a name that is not allowed', suggestion: hintOf(schema) }
   }
   return { message: error.message, suggestion: hintOf(schema) }
 }

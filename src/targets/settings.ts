@@ -1,5 +1,6 @@
 import Type, { type Static, type TProperties } from 'typebox'
-import { Duration, SecretText } from '../schema.js'
+import { Duration, type Problem, SecretText } from '../schema.js'
+import type { Secret } from '../secret.js'
 
 const Texts = (description: string) =>
   Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description }))
@@ -28,6 +29,8 @@ export const Filter = Type.Object(
 )
 export type Filter = Static<typeof Filter>
 
+const headerName = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$"
+
 export const Auth = Type.Union([
   Type.Object({ type: Type.Literal('bearer'), token: SecretText() }, { additionalProperties: false }),
   Type.Object(
@@ -35,7 +38,11 @@ export const Auth = Type.Union([
     { additionalProperties: false }
   ),
   Type.Object(
-    { type: Type.Literal('api_key'), header: Type.String({ minLength: 1 }), value: SecretText() },
+    {
+      type: Type.Literal('api_key'),
+      header: Type.String({ pattern: headerName, description: 'the name of a header' }),
+      value: SecretText()
+    },
     { additionalProperties: false }
   ),
   Type.Object(
@@ -59,7 +66,7 @@ export const commonSettings = {
     Type.Record(Type.String(), SecretText({ maxLength: 4096 }), {
       maxProperties: 100,
       // Not as a pattern of the record with no others allowed: TypeBox's Value.Default throws on those.
-      propertyNames: { pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$" },
+      propertyNames: { pattern: headerName },
       description: 'Extra request headers; at most 100, of at most 4096 bytes each.'
     })
   ),
@@ -101,6 +108,48 @@ const Common = Type.Object(commonSettings)
 
 /** One target's settings as every part of the service but its own kind sees them. */
 export type TargetSettings = Static<typeof Common> & { type: string }
+
+/** What a connection says for itself: RFC 9110, 7.6.1, and what the client computes. */
+const ownOfConnection = new Set(
+  'connection content-length expect host http2-settings keep-alive proxy-connection te trailer transfer-encoding upgrade'.split(
+    ' '
+  )
+)
+
+/** Common rules that a schema cannot say: what no request could carry, and times that would never end. */
+export function commonProblems(settings: TargetSettings & { token?: Secret }, root: string): Problem[] {
+  const { headers = {}, auth, token, timeout, rate_limit } = settings
+  const problems: Problem[] = []
+  const at = (name: string) => (root === '' ? name : `${root}.${name}`)
+  const checkName = (field: string, name: string) => {
+    if (ownOfConnection.has(name.toLowerCase()))
+      problems.push({ field: at(field), message: 'is a header of the connection itself', suggestion: 'remove it' })
+  }
+  const checkValue = (field: string, value: Secret | undefined) => {
+    if (value && !/^[\t\x20-\x7e\x80-\xff]+$/.test(value.reveal())) {
+      const suggestion = 'write one line of Latin text, without a newline at its end'
+      problems.push({ field: at(field), message: 'cannot stand in a header', suggestion })
+    }
+  }
+  const checkTime = (field: string, ms: number | undefined) => {
+    if (ms === 0)
+      problems.push({ field: at(field), message: 'must be more than 0', suggestion: 'write it as 1s or 10s' })
+  }
+  for (const name in headers) {
+    checkName(`headers.${name}`, name)
+    checkValue(`headers.${name}`, headers[name])
+  }
+  // Slack's and Rootly's tokens travel as bearer tokens too.
+  checkValue('token', token)
+  if (auth?.type === 'bearer') checkValue('auth.token', auth.token)
+  if (auth?.type === 'api_key') {
+    checkName('auth.header', auth.header)
+    checkValue('auth.value', auth.value)
+  }
+  checkTime('timeout', timeout)
+  checkTime('rate_limit.per', rate_limit?.per)
+  return problems
+}
 
 /**
  * The schema of one kind: the common settings, its type and its own fields; anything else is refused. The examples are

@@ -5,7 +5,7 @@ import { secretsIn } from '../secret.js'
 import type { OpenTarget, TargetKind } from './contract.js'
 import { compileFilter } from './filter.js'
 import { kinds } from './registry.js'
-import type { TargetSettings } from './settings.js'
+import { commonProblems, type TargetSettings } from './settings.js'
 
 /** A destination ready for use: its settings checked, its filter compiled, its kind opened. Never changed, only replaced. */
 export interface Target {
@@ -52,7 +52,7 @@ export function readTarget(raw: unknown, fallbackName?: string, root = ''): Read
   const filter = compileFilter(settings.filter, root ? `${root}.filter` : 'filter')
   if (!filter.ok) return filter
   const kind = kinds[settings.type]!
-  const problems = kind.check?.(settings, root) ?? []
+  const problems = [...commonProblems(settings, root), ...(kind.check?.(settings, root) ?? [])]
   if (problems.length > 0) return { ok: false, problems }
   const version = createHash('sha256').update(JSON.stringify(input)).digest('hex').slice(0, 16)
   return {

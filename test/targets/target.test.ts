@@ -70,7 +70,6 @@ t.test('every problem is told at once, where it stands, and without the value', 
   }
   const found = problems(raw, 'targets[3]')
   t.strictSame(found.map(problem => /^\S+( b)?/.exec(problem)?.[0]).sort(), [
-    'targets[3].headers',
     'targets[3].headers.a b',
     'targets[3].name',
     'targets[3].surprise',
@@ -96,3 +95,33 @@ for (const [what, raw, expected] of [
 ] as const) {
   t.test(`${what} is refused`, async t => t.strictSame(problems(raw), [expected]))
 }
+
+for (const [what, settings, expected] of [
+  [
+    'a header of the connection',
+    { headers: { Connection: 'close' } },
+    'headers.Connection is a header of the connection itself'
+  ],
+  [
+    'the length of a body',
+    { headers: { 'content-length': '5' } },
+    'headers.content-length is a header of the connection itself'
+  ],
+  ['a header with a newline', { headers: { 'X-A': 'topsecret\n' } }, 'headers.X-A cannot stand in a header'],
+  ['a header beyond Latin-1', { headers: { 'X-A': '🙂' } }, 'headers.X-A cannot stand in a header'],
+  ['a token with a newline', { auth: { type: 'bearer', token: 'topsecret\n' } }, 'auth.token cannot stand in a header'],
+  [
+    'an API key in the Host header',
+    { auth: { type: 'api_key', header: 'Host', value: 'x' } },
+    'auth.header is a header of the connection itself'
+  ],
+  ['a timeout of nothing', { timeout: '0s' }, 'timeout must be more than 0'],
+  ['a rate per no time', { rate_limit: { requests: 1, per: '0s', burst: 1 } }, 'rate_limit.per must be more than 0']
+] as const) {
+  t.test(`${what} is refused`, async t => t.strictSame(problems({ ...hook, ...settings }), [expected]))
+}
+
+t.test('a bot token with a newline is refused', async t => {
+  const slack = { name: 'a', type: 'slack', token: 'xoxb-1\n', channel: 'ops' }
+  t.strictSame(problems(slack), ['token cannot stand in a header'])
+})
