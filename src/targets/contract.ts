@@ -45,7 +45,7 @@ export interface WireRequest {
   readonly body?: string | Buffer
 }
 
-/** What came back: at most 2 KiB of the body, header names in lower case. */
+/** What came back: at most 64 KiB of the body, header names in lower case. */
 export interface WireAnswer {
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>

@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 type Range = [ipaddr.IPv4 | ipaddr.IPv6, number]
+type Resolved = (error: NodeJS.ErrnoException | null, found: dns.LookupAddress[]) => void
 
 /** Says which addresses may be connected to. Checked on the resolved address, and the connection goes to just that one. */
 export interface Egress {
@@ -20,10 +21,17 @@ export class BlockedAddress extends Error {
   }
 }
 
-/** Rules from two lists of CIDR ranges; `allow` makes exceptions to `deny`. Throws on an entry that is no CIDR range. */
-export function egress(deny: readonly string[], allow: readonly string[]): Egress {
-  const denied = deny.map(range => ipaddr.parseCIDR(range) as Range)
-  const allowed = allow.map(range => ipaddr.parseCIDR(range) as Range)
+/**
+ * Rules from two lists of CIDR ranges; `allow` makes exceptions to `deny`. Throws on an entry that is no CIDR range.
+ * `resolve` finds the addresses of a name: by default as the system does.
+ */
+export function egress(
+  deny: readonly string[],
+  allow: readonly string[],
+  resolve: (name: string, options: dns.LookupAllOptions, callback: Resolved) => void = dns.lookup
+): Egress {
+  const denied = deny.map(rangeOf)
+  const allowed = allow.map(rangeOf)
 
   const allows = (text: string): boolean => {
     // process() turns IPv4-mapped IPv6 addresses into the IPv4 ones that they reach.
@@ -31,7 +39,7 @@ export function egress(deny: readonly string[], allow: readonly string[]): Egres
     return within(address, allowed) || !within(address, denied)
   }
   const lookup: LookupFunction = (hostname, options, callback) => {
-    dns.lookup(hostname, { ...options, all: true }, (error, found) => {
+    resolve(hostname, { ...options, all: true }, (error, found) => {
       if (error) return callback(error, '', 0)
       const good = found.filter(entry => allows(entry.address))
       if (good.length === 0) return callback(new BlockedAddress(), '', 0)
@@ -40,6 +48,14 @@ export function egress(deny: readonly string[], allow: readonly string[]): Egres
     })
   }
   return { allows, lookup }
+}
+
+/** A range as it is matched: of IPv4-mapped IPv6 addresses, the IPv4 ones that they reach. */
+function rangeOf(text: string): Range {
+  const [base, bits] = ipaddr.parseCIDR(text)
+  return base instanceof ipaddr.IPv6 && base.isIPv4MappedAddress() && bits >= 96
+    ? [base.toIPv4Address(), bits - 96]
+    : [base, bits]
 }
 
 function within(address: ipaddr.IPv4 | ipaddr.IPv6, ranges: readonly Range[]): boolean {

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { isIP } from 'node:net'
-import { buildConnector, type Dispatcher, Pool } from 'undici'
+import { StringDecoder } from 'node:string_decoder'
+import { buildConnector, type Dispatcher, errors, Pool } from 'undici'
 import type { ErrorReason, Failure, WireAnswer, WireRequest } from './contract.js'
 import { BlockedAddress, type Egress } from './egress.js'
 import { failure } from './failures.js'
@@ -35,6 +36,8 @@ interface Line {
   readonly pools: Map<string, Pool>
   /** Header names and values that every request to the target carries. */
   readonly headers: readonly string[]
+  /** Names, in lower case, of the headers that the target's settings give: they win over what would be sent besides. */
+  readonly own: ReadonlySet<string>
   readonly sign?: Sign
 }
 
@@ -44,6 +47,8 @@ type Sign = (request: Pick<WireRequest, 'body'>, options: Pick<SendOptions, 'del
 /** A sender with a connection pool per target and origin. Redirects are never followed. */
 export function createSender(rules: Egress, userAgent: string): Sender {
   const lines = new Map<Target, Line>()
+  const retired = new WeakSet<Target>()
+  let closed = false
 
   const lineOf = (target: Target): Line => {
     let line = lines.get(target)
@@ -56,25 +61,39 @@ export function createSender(rules: Egress, userAgent: string): Sender {
     return pool
   }
 
+  const retire = async (target: Target): Promise<void> => {
+    const line = lines.get(target)
+    lines.delete(target)
+    await Promise.all([...(line?.pools.values() ?? [])].map(pool => pool.close()))
+  }
+
   return {
-    send(target, request, options) {
-      return new Promise(resolve => {
-        const line = lineOf(target)
-        const headers = [...line.headers, 'idempotency-key', options.deliveryKey]
-        for (const name in request.headers) headers.push(name, request.headers[name]!)
-        if (options.traceparent) headers.push('traceparent', options.traceparent)
-        if (line.sign) headers.push(...line.sign(request, options))
-        const { origin, path, method, body } = request
+    async send(target, request, options) {
+      const { title } = target.kind
+      if (closed) return failure('cancelled', `${title} ${wordings.cancelled}`)
+      if (options.timeoutMs <= 0) return failure('timeout', `${title} was not reached: no time was left`)
+      const line = lineOf(target)
+      const headers = [...line.headers]
+      const add = (name: string, value: string) => void (line.own.has(name) || headers.push(name, value))
+      add('idempotency-key', options.deliveryKey)
+      for (const name in request.headers) add(name, request.headers[name]!)
+      if (options.traceparent) add('traceparent', options.traceparent)
+      if (line.sign) headers.push(...line.sign(request, options))
+      const { origin, path, method, body } = request
+      const result = await new Promise<WireAnswer | Failure>(resolve => {
         const exchange = new Exchange(target, options.timeoutMs, resolve)
         poolOf(target, line, origin).dispatch({ origin, path, method, headers, body: body ?? null }, exchange)
       })
+      // A delivery that was under way when its target went may have more to send; its connections go after it.
+      if (retired.has(target)) void retire(target)
+      return result
     },
-    async retire(target) {
-      const line = lines.get(target)
-      lines.delete(target)
-      await Promise.all([...(line?.pools.values() ?? [])].map(pool => pool.close()))
+    retire(target) {
+      retired.add(target)
+      return retire(target)
     },
     async close(now) {
+      closed = true
       const pools = [...lines.values()].flatMap(line => [...line.pools.values()])
       lines.clear()
       await Promise.all(pools.map(pool => (now ? pool.destroy() : pool.close())))
@@ -89,6 +108,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #headers: WireAnswer['headers'] = {}
   #body = ''
   #bytes = 0
+  #decoder: StringDecoder | undefined
   #settled = false
   readonly #timer: NodeJS.Timeout
 
@@ -97,7 +117,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     timeoutMs: number,
     private readonly resolve: (result: WireAnswer | Failure) => void
   ) {
-    this.#timer = setTimeout(() => this.#timedOut(), Math.max(timeoutMs, 0))
+    this.#timer = setTimeout(() => this.#timedOut(), timeoutMs)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -116,7 +136,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#bytes < keptBytes) this.#body += chunk.toString('utf8', 0, keptBytes - this.#bytes)
+    if (this.#bytes < keptBytes) {
+      this.#decoder ??= new StringDecoder('utf8')
+      this.#body += this.#decoder.write(chunk.subarray(0, keptBytes - this.#bytes))
+    }
     this.#bytes += chunk.length
     if (this.#bytes > drainedBytes) {
       this.#answered()
@@ -130,9 +153,11 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#settled) return
-    this.#settle(failureOf(error, this.target.kind.title, this.#controller !== undefined))
+    if (this.#statusCode > 0) this.#answered()
+    else this.#settle(failureOf(error, this.target.kind.title, this.#controller !== undefined))
   }
 
+  /** A status that arrived counts, even if its body never ends or breaks off. */
   #answered(): void {
     if (!this.#settled) this.#settle({ statusCode: this.#statusCode, headers: this.#headers, body: this.#body })
   }
@@ -140,7 +165,6 @@ class Exchange implements Dispatcher.DispatchHandler {
   #timedOut(): void {
     if (this.#settled) return
     const sent = this.#controller !== undefined
-    // A status that arrived counts even if its body never ends.
     if (this.#statusCode > 0) this.#answered()
     else this.#settle(failure('timeout', `${this.target.kind.title} did not answer in time`, { mayHave: sent }))
     this.#controller?.abort(new Error('timed out'))
@@ -189,11 +213,13 @@ function openPool(target: Target, origin: string, rules: Egress): Pool {
 
 /** What a line needs before its first connection. */
 export function openLine(target: Target, userAgent: string): Line {
-  const headers = ['user-agent', userAgent]
-  for (const [name, value] of Object.entries(target.settings.headers ?? {})) headers.push(name, value.reveal())
-  const auth = target.settings.auth
-  if (auth) headers.push(...credentials(auth))
-  return { pools: new Map(), headers, ...(auth?.type === 'hmac' ? { sign: signer(auth) } : {}) }
+  const { auth, headers: settings = {} } = target.settings
+  const own = new Set(Object.keys(settings).map(name => name.toLowerCase()))
+  const headers = Object.entries(settings).flatMap(([name, value]) => [name, value.reveal()])
+  const [name, value] = auth ? credentials(auth) : []
+  if (name !== undefined && value !== undefined && !own.has(name.toLowerCase())) headers.push(name, value)
+  if (!own.has('user-agent')) headers.push('user-agent', userAgent)
+  return { pools: new Map(), headers, own, ...(auth?.type === 'hmac' ? { sign: signer(auth) } : {}) }
 }
 
 function credentials(auth: Auth): string[] {
@@ -275,6 +301,8 @@ export function failureOf(error: unknown, title: string, sent: boolean): Failure
 /** The code of an error, or of the first of several connection attempts. */
 function codeOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0])
+  // What is no HTTP has a code only where the parser knows one.
+  if (error instanceof errors.HTTPParserError) return error.code ?? 'HPE_INVALID'
   const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown }
   if (typeof code === 'string') return code
   return cause === undefined ? '' : codeOf(cause)
