@@ -1,15 +1,15 @@
-/** A record: named fields that change one by one. Values are plain data. */
+/** A record: named fields that change one by one. Values are what JSON can hold. */
 export type Fields = Record<string, unknown>
 
 /** One change of one record. Changes of one `write` are applied in order, all or none. */
 export interface Change {
   readonly id: string
-  /** Fields to set, `null` removes one; with `replace` they are all that the record has afterwards. */
+  /** Fields to set, `null` removes one; with `replace` they are all that it has afterwards. Not to be changed later. */
   readonly set?: Fields
   readonly replace?: boolean
   /** Removes the record and its place in every index. */
   readonly drop?: boolean
-  /** When the record may be forgotten, in milliseconds since the epoch. Absent: it stays as it was; new ones never end. */
+  /** When the record may be forgotten, in milliseconds since the epoch; Infinity: never. Absent: as it was, else never. */
   readonly expiresAt?: number
   /** The record's place in the queue: set for what is owed, `null` takes it out. Absent: as it was. */
   readonly place?: Place | null
@@ -56,7 +56,10 @@ export interface Store {
   readonly shared: boolean
   /** The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed. */
   read(ids: readonly string[]): (Fields | undefined)[] | Promise<(Fields | undefined)[]>
-  /** Resolves once the changes are durable: on disk, or acknowledged. Later reads see them at once. */
+  /**
+   * Resolves once the changes are durable: on disk, or acknowledged. Later reads see them at once. Rejected, they were
+   * not made; only where Redis gave no answer they may have been.
+   */
   write(changes: readonly Change[], hold?: Hold): Promise<void>
   /** Like `write` but nobody waits for it: it becomes durable soon, and is kept and tried again if the store fails. */
   note(changes: readonly Change[]): void

@@ -99,6 +99,9 @@ export async function openLink(url: Secret, onUp: () => void): Promise<Link> {
   })
   await new Promise<void>((resolve, reject) => {
     const giveUp = setTimeout(() => reject(unavailable(lastError)), 3 * answerMs)
+    redis.on('error', () => {
+      if (hopeless.includes(codeOf(lastError!) ?? '')) reject(unavailable(lastError))
+    })
     redis.on('ready', async () => {
       await prepare()
       if (!up) return
@@ -143,6 +146,9 @@ function passwordsOf(url: Secret): string[] {
     return [url.reveal()]
   }
 }
+
+/** What no waiting mends: a start is given up at once. */
+const hopeless = ['NOAUTH', 'WRONGPASS', 'NOPERM']
 
 /** What Redis says when it refuses, in words for an operator. */
 const meanings: Record<string, string> = {
