@@ -7,6 +7,8 @@ const packages: Record<string, string> = {
   prometheus: 'apt-get install prometheus',
   promtool: 'apt-get install prometheus',
   chromium: 'apt-get install chromium',
+  amtool: 'apt-get install prometheus-alertmanager',
+  curl: 'apt-get install curl',
   prlimit: 'apt-get install util-linux',
   helm: 'go install helm.sh/helm/v3/cmd/helm@latest'
 }
