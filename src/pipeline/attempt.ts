@@ -39,7 +39,8 @@ export async function attempt(
         // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
         deliveryKey: sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${sent}`,
         now: message.now,
-        traceparent: options.traceparent
+        traceparent: options.traceparent,
+        statusTells: target.wire.answer === undefined
       })
       if ('kind' in result) return { outcome: result, statusCode, memory }
       statusCode = result.statusCode

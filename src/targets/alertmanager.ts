@@ -42,7 +42,7 @@ export const alertmanager: TargetKind<Settings> = {
   type: 'alertmanager',
   title: 'Alertmanager',
   schema,
-  defaults: { maxConcurrent: 10 },
+  defaults: { maxConcurrent: 50 },
   audience: 'incident',
   succeedsWith: 'any',
   lane: () => 'group',

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { isIP } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
-import { buildConnector, type Dispatcher, errors, Pool } from 'undici'
+import { buildConnector, type Dispatcher, errors, Pool, util } from 'undici'
 import type { ErrorReason, Failure, WireAnswer, WireRequest } from './contract.js'
 import { BlockedAddress, type Egress } from './egress.js'
 import { failure } from './failures.js'
@@ -19,7 +19,9 @@ export interface SendOptions {
   readonly deliveryKey: string
   /** Milliseconds since the epoch, for signatures. */
   readonly now: number
-  readonly traceparent?: string
+  readonly traceparent?: string | undefined
+  /** Nobody will look into a 2xx: neither its headers nor its body are read. */
+  readonly statusTells?: boolean
 }
 
 /** The only code that talks to targets. */
@@ -68,25 +70,22 @@ export function createSender(rules: Egress, userAgent: string): Sender {
   }
 
   return {
-    async send(target, request, options) {
+    send(target, request, options) {
       const { title } = target.kind
-      if (closed) return failure('cancelled', `${title} ${wordings.cancelled}`)
-      if (options.timeoutMs <= 0) return failure('timeout', `${title} was not reached: no time was left`)
-      const line = lineOf(target)
-      const headers = [...line.headers]
-      const add = (name: string, value: string) => void (line.own.has(name) || headers.push(name, value))
-      add('idempotency-key', options.deliveryKey)
-      for (const name in request.headers) add(name, request.headers[name]!)
-      if (options.traceparent) add('traceparent', options.traceparent)
-      if (line.sign) headers.push(...line.sign(request, options))
-      const { origin, path, method, body } = request
-      const result = await new Promise<WireAnswer | Failure>(resolve => {
-        const exchange = new Exchange(target, options.timeoutMs, resolve)
+      if (closed) return Promise.resolve(failure('cancelled', `${title} ${wordings.cancelled}`))
+      if (options.timeoutMs <= 0)
+        return Promise.resolve(failure('timeout', `${title} was not reached: no time was left`))
+      return new Promise(resolve => {
+        const line = lineOf(target)
+        const headers = headersOf(line, request, options)
+        const { origin, path, method, body } = request
+        const exchange = new Exchange(target.kind.title, options, result => {
+          resolve(result)
+          // A delivery that was under way when its target went may have more to send; its connections go after it.
+          if (retired.has(target)) void retire(target)
+        })
         poolOf(target, line, origin).dispatch({ origin, path, method, headers, body: body ?? null }, exchange)
       })
-      // A delivery that was under way when its target went may have more to send; its connections go after it.
-      if (retired.has(target)) void retire(target)
-      return result
     },
     retire(target) {
       retired.add(target)
@@ -101,11 +100,24 @@ export function createSender(rules: Egress, userAgent: string): Sender {
   }
 }
 
-/** One exchange under way: collects the answer, keeps the time, and settles exactly once. */
+function headersOf(line: Line, request: WireRequest, options: SendOptions): string[] {
+  const headers = line.headers.slice()
+  const { own } = line
+  if (!own.has('idempotency-key')) headers.push('idempotency-key', options.deliveryKey)
+  for (const name in request.headers) if (!own.has(name)) headers.push(name, request.headers[name]!)
+  if (options.traceparent && !own.has('traceparent')) headers.push('traceparent', options.traceparent)
+  if (line.sign) headers.push(...line.sign(request, options))
+  return headers
+}
+
+/**
+ * One exchange under way: collects the answer, keeps the time, and settles exactly once. It speaks undici's own handler
+ * protocol, with headers as they came: the newer one parses them all for an answer whose status says everything.
+ */
 class Exchange implements Dispatcher.DispatchHandler {
-  #controller: Dispatcher.DispatchController | undefined
+  #abort: ((error?: Error) => void) | undefined
   #statusCode = 0
-  #headers: WireAnswer['headers'] = {}
+  #rawHeaders: Buffer[] = noHeaders
   #body = ''
   #bytes = 0
   #decoder: StringDecoder | undefined
@@ -113,61 +125,63 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #timer: NodeJS.Timeout
 
   constructor(
-    private readonly target: Target,
-    timeoutMs: number,
+    private readonly title: string,
+    private readonly options: SendOptions,
     private readonly resolve: (result: WireAnswer | Failure) => void
   ) {
-    this.#timer = setTimeout(() => this.#timedOut(), timeoutMs)
+    this.#timer = setTimeout(timedOut, options.timeoutMs, this)
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#settled) controller.abort(new Error('timed out before it was sent'))
-    else this.#controller = controller
+  onConnect(abort: (error?: Error) => void): void {
+    if (this.#settled) abort(new Error('timed out before it was sent'))
+    else this.#abort = abort
   }
 
-  onResponseStart(
-    _controller: Dispatcher.DispatchController,
-    statusCode: number,
-    headers: WireAnswer['headers']
-  ): void {
-    if (statusCode < 200) return
-    this.#statusCode = statusCode
-    this.#headers = headers
+  onHeaders(statusCode: number, rawHeaders: Buffer[]): boolean {
+    if (statusCode >= 200) {
+      this.#statusCode = statusCode
+      this.#rawHeaders = rawHeaders
+    }
+    return true
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#bytes < keptBytes) {
+  onData(chunk: Buffer): boolean {
+    if (this.#bytes < keptBytes && !(this.options.statusTells && this.#statusCode < 300)) {
       this.#decoder ??= new StringDecoder('utf8')
       this.#body += this.#decoder.write(chunk.subarray(0, keptBytes - this.#bytes))
     }
     this.#bytes += chunk.length
     if (this.#bytes > drainedBytes) {
       this.#answered()
-      controller.abort(new Error('the answer is too long'))
+      this.#abort?.(new Error('the answer is too long'))
     }
+    return true
   }
 
-  onResponseEnd(): void {
+  onComplete(): void {
     this.#answered()
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  onError(error: Error): void {
     if (this.#settled) return
     if (this.#statusCode > 0) this.#answered()
-    else this.#settle(failureOf(error, this.target.kind.title, this.#controller !== undefined))
+    else this.#settle(failureOf(error, this.title, this.#abort !== undefined))
+  }
+
+  timedOut(): void {
+    if (this.#settled) return
+    const mayHave = this.#abort !== undefined
+    if (this.#statusCode > 0) this.#answered()
+    else this.#settle(failure('timeout', `${this.title} did not answer in time`, { mayHave }))
+    this.#abort?.(new Error('timed out'))
   }
 
   /** A status that arrived counts, even if its body never ends or breaks off. */
   #answered(): void {
-    if (!this.#settled) this.#settle({ statusCode: this.#statusCode, headers: this.#headers, body: this.#body })
-  }
-
-  #timedOut(): void {
     if (this.#settled) return
-    const sent = this.#controller !== undefined
-    if (this.#statusCode > 0) this.#answered()
-    else this.#settle(failure('timeout', `${this.target.kind.title} did not answer in time`, { mayHave: sent }))
-    this.#controller?.abort(new Error('timed out'))
+    const statusCode = this.#statusCode
+    const plain = this.options.statusTells && statusCode < 300
+    this.#settle({ statusCode, headers: plain ? noneRead : util.parseHeaders(this.#rawHeaders), body: this.#body })
   }
 
   #settle(result: WireAnswer | Failure): void {
@@ -176,6 +190,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.resolve(result)
   }
 }
+
+const noHeaders: Buffer[] = []
+const noneRead: WireAnswer['headers'] = {}
+
+const timedOut = (exchange: Exchange): void => exchange.timedOut()
 
 /**
  * Opens connections as the target's TLS settings and the egress rules say; `signal` breaks off what is under way, instead

@@ -52,7 +52,7 @@ export const webhook: TargetKind<Settings> = {
   type: 'webhook',
   title: 'Webhook',
   schema,
-  defaults: { maxConcurrent: 10 },
+  defaults: { maxConcurrent: 50 },
   audience: 'chat',
   lane: settings => (settings.batch === 'alert' ? 'alert' : 'group'),
   check: (settings, root) => urlProblems(settings.url, fieldOf(root, 'url')),
