@@ -115,8 +115,53 @@ function fromText(text: string, type: string | undefined): unknown {
   return text
 }
 
+const times = [
+  'REFRESH_INTERVAL',
+  'PUBLISH_TIMEOUT',
+  'ACK_TIMEOUT',
+  'ATTEMPT_TIMEOUT',
+  'HEALTH_INTERVAL',
+  'HEALTH_TIMEOUT',
+  'HEALTH_DEGRADED_THRESHOLD',
+  'RETRY_BASE',
+  'RETRY_MAX_DELAY'
+] as const
+/** A timer of Node.js that is set for more than 2^31 ms rings at once. */
+const longestTimerMs = 24 * 86_400_000
+
 function relations(config: Config): Problem[] {
   const problems: Problem[] = []
+  for (const field of times) {
+    if (config[field] <= 0 || config[field] > longestTimerMs)
+      problems.push({
+        field,
+        message: 'must be more than 0 and at most 24d',
+        suggestion: 'write it as 500ms, 10s or 2m'
+      })
+  }
+  if (config.DRAIN_TIMEOUT > longestTimerMs)
+    problems.push({ field: 'DRAIN_TIMEOUT', message: 'must be at most 24d', suggestion: 'write it as 20s' })
+  if (config.BODY_LIMIT === 0)
+    problems.push({ field: 'BODY_LIMIT', message: 'must be more than 0', suggestion: 'write it as 512KiB or 10MiB' })
+  if (!listOf(config.K8S_NAMESPACES).every(name => name === '*' || /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)))
+    problems.push({
+      field: 'K8S_NAMESPACES',
+      message: 'has an entry that is not a namespace',
+      suggestion: 'write names as monitoring,ops, or *'
+    })
+  if (config.REDIS_URL && !isUrl(config.REDIS_URL.reveal(), 'redis:', 'rediss:'))
+    problems.push({
+      field: 'REDIS_URL',
+      message: 'is not a Redis URL',
+      suggestion: 'write it as redis://user:password@host:6379/0'
+    })
+  const otlp = config.OTEL_EXPORTER_OTLP_ENDPOINT
+  if (otlp !== undefined && !isUrl(otlp, 'http:', 'https:'))
+    problems.push({
+      field: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+      message: 'is not an http or https URL',
+      suggestion: 'write it as http://collector:4318'
+    })
   if (config.QUEUE === 'redis' && !config.REDIS_URL) {
     problems.push({
       field: 'REDIS_URL',
@@ -134,6 +179,11 @@ function relations(config: Config): Problem[] {
       })
   }
   return problems
+}
+
+function isUrl(text: string, ...protocols: string[]): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  return url !== undefined && url.hostname !== '' && protocols.includes(url.protocol)
 }
 
 /** The entries of a comma-separated list, trimmed, without empty ones. */
