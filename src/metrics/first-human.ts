@@ -6,6 +6,7 @@ import { unpackState } from '../pipeline/lifecycle.js'
 import type { LiveTarget } from '../pipeline/live.js'
 import type { PublishResult } from '../pipeline/result.js'
 import type { Store } from '../queues/contract.js'
+import { kinds } from '../targets/registry.js'
 
 /** How long it takes until a person can know of a critical alert, and which ones nobody can know of yet. */
 export interface FirstHuman {
@@ -28,10 +29,7 @@ const checkedAtOnce = 500
 const isCritical = (alert: Alert): boolean =>
   alert.status === 'firing' && severityOf(alert)?.toLowerCase() === 'critical'
 
-/** Types whose messages people read: pagers and chats. */
-const humanTypes: readonly (string | undefined)[] = ['pagerduty', 'rootly', 'slack']
-
-const isHuman = (type: string | undefined): boolean => humanTypes.includes(type)
+const isHuman = (type: string | undefined): boolean => type !== undefined && kinds[type]?.reachesPeople === true
 
 export function trackFirstHuman(observe: (seconds: number) => void, now: () => number): FirstHuman {
   /** When each was accepted, by fingerprint. */

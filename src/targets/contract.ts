@@ -128,6 +128,8 @@ export interface TargetKind<S extends TargetSettings = TargetSettings> {
   lane(settings: S): 'alert' | 'group'
   /** `chat`: a resolve of something the target never saw is worth one message. `incident`: it is not. */
   readonly audience: 'chat' | 'incident'
+  /** Whether people get to see it at once, as on a pager or in a chat: counts for the time to first human. Default: no. */
+  readonly reachesPeople?: true
   /** `any`: the delivery succeeds once one part did (an HA pair). Default `all`. */
   readonly succeedsWith?: 'all' | 'any'
   /** What the vendor takes at most. Bodies are trimmed to it; the contract test holds every kind to it. */

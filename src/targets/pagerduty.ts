@@ -61,6 +61,7 @@ export const pagerduty: TargetKind<Settings> = {
   schema,
   defaults: { rateLimit: { requests: 120, perMs: 60_000, burst: 60 }, maxConcurrent: 10 },
   audience: 'incident',
+  reachesPeople: true,
   limits: { bodyBytes: eventBytes },
   lane: settings => settings.per,
   check: (settings, root) => urlProblems(settings.url, fieldOf(root, 'url')),

@@ -63,6 +63,7 @@ export const rootly: TargetKind<RootlySettings> = {
   schema,
   defaults: { rateLimit: { requests: 50, perMs: 60_000, burst: 25 }, maxConcurrent: 10 },
   audience: 'incident',
+  reachesPeople: true,
   lane: settings => settings.per,
   check: (settings, root) => [
     ...urlProblems(settings.url, fieldOf(root, 'url')),

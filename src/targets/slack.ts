@@ -40,6 +40,7 @@ export const slack: TargetKind<Settings> = {
   // https://docs.slack.dev/apis/web-api/rate-limits: one message a second and channel, short bursts allowed.
   defaults: { rateLimit: { requests: 1, perMs: 1_000, burst: 3 }, maxConcurrent: 3 },
   audience: 'chat',
+  reachesPeople: true,
   lane: () => 'group',
   answers: [
     { statusCode: 200, body: '{"ok":true,"channel":"C0123456789","ts":"1700000000.000100"}', means: 'delivered' },
