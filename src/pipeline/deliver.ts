@@ -15,6 +15,7 @@ import {
   memoryId,
   notificationOf,
   outcomeField,
+  type Ref,
   slotId,
   stateField
 } from './entry.js'
@@ -115,6 +116,8 @@ interface Known {
   readonly ledger: Fields | undefined
   /** Whether the entry still stands in the queue: another process may have worked it off. */
   readonly stands: boolean
+  /** Whether a delivery of the same part for the same key has succeeded. */
+  readonly deliveredElsewhere: boolean
 }
 
 /** What a job holds until it is through. */
@@ -158,7 +161,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       if (ticket.ready && !store.shared) result = await inLanes(job, knownAlready(job), held, startedAt)
       else if (await enter(job, ticket, held)) result = await inLanes(job, undefined, held, startedAt)
       // What stands in the queue just stays there; what came in is written down without its lanes.
-      else result = job.stored ? untouched : await owed.own(job, undefined, undefined)
+      else result = job.stored ? untouched : await ownOnce(job)
     } catch (error) {
       const shown = failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
       result = { kind: 'unowned', failure: shown, attempts: job.entry.tries, durationMs: now() - startedAt }
@@ -190,9 +193,17 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return false
   }
 
+  /** Has a part owned that never got its lanes, unless whoever has them carries the same one and it is owned by now. */
+  async function ownOnce(job: Job): Promise<PartResult> {
+    const { ledger } = await recall(job)
+    return recordedOutcome(job, ledger) ?? owed.own(job, undefined, undefined)
+  }
+
   async function inLanes(job: Job, already: Known | undefined, held: Held, startedAt: number): Promise<PartResult> {
     let known = already ?? (await recall(job))
     if (job.stored && !known.stands) return untouched
+    // Two callers had it owned at once, and the other one's was faster.
+    if (job.stored && known.deliveredElsewhere) return owed.close(job, 'outdated')
     const recorded = job.stored ? undefined : recordedOutcome(job, known.ledger)
     if (recorded) return recorded
     if (known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
@@ -234,24 +245,41 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (!fresh || !records || !live.target.wire.forgets || store.owed(live.name) !== 0) return undefined
     const field = stateField(live.name)
     const states = records.map(record => unpackState(record?.[field]))
-    return { states, memory: nothingRemembered, waiting: nothingWaits, ledger: undefined, stands: false }
+    return {
+      states,
+      memory: nothingRemembered,
+      waiting: nothingWaits,
+      ledger: undefined,
+      stands: false,
+      deliveredElsewhere: false
+    }
   }
 
   function recall(job: Job): Known | Promise<Known> {
     const { entry } = job
-    const [first] = entry.refs
+    const { refs, alerts } = entry
+    const [first] = refs
     const ids = [
       slotId(entry),
       memoryId(entry),
       job.stored ? entryId(entry.id) : first ? ledgerId(first.key) : '',
-      ...entry.alerts.map(({ alert }) => alertId(alert.fingerprint))
+      ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
+      ...(job.stored ? refs.map(ref => ledgerId(ref.key)) : [])
     ]
+    const isDelivered = (ref: Ref, ledger: Fields | undefined): boolean => {
+      const outcome = ledger?.[outcomeField(ref.round, entry.target, entry.part)]
+      return Array.isArray(outcome) && outcome[0] === 'd'
+    }
     const read = (records: readonly (Fields | undefined)[]): Known => ({
       waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
       memory: (records[1] ?? {}) as Memory,
       ledger: job.stored ? undefined : records[2],
       stands: records[2] !== undefined,
-      states: records.slice(3).map(record => unpackState(record?.[stateField(job.live.name)]))
+      deliveredElsewhere:
+        job.stored &&
+        refs.length > 0 &&
+        refs.every((ref, index) => isDelivered(ref, records[3 + alerts.length + index])),
+      states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[stateField(job.live.name)]))
     })
     const records = store.read(ids)
     return records instanceof Promise ? records.then(read, () => read([])) : read(records)
@@ -307,6 +335,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const forbidden = forbiddenNow(job)
     if (forbidden) return forbidden
     if (job.room && !(await job.room())) return 'later'
+    // Room that comes this late is no use: an attempt would time out, and the target would be blamed for it.
+    if (!job.stored && job.until - now() < leastMs) return 'later'
     const waitMs = rateWaitMs(live, now())
     if (waitMs > job.patienceMs)
       return failure('rate_limited', `${live.target.kind.title} is at its rate limit`, { retryAfterMs: waitMs })
@@ -414,6 +444,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 }
+
+/** Time that a live attempt must have left to be begun, in milliseconds. */
+const leastMs = 5
 
 /** How often a lane that another process holds is tried again, in milliseconds. */
 const remoteRetryMs = 50

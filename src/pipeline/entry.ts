@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Notification } from '../alert.js'
-import type { Change, Fields, Priority } from '../queues/contract.js'
+import type { Change, Priority } from '../queues/contract.js'
 import type { Failure, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
 import type { Sequenced } from './lifecycle.js'

@@ -181,16 +181,15 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const entry: Entry = { ...job.entry, due_at: dueAt, ...(failed ? { failure: shown(failed) } : {}) }
       try {
         if (!job.stored && job.folded.length === 0) await makeRoom(job.live)
-        await store.write(
-          [
-            stored(entry),
-            { id: slotId(entry), set: { [entry.id]: 1 } },
-            ...(await states(entry.target, entry.alerts, next)),
-            ...outcomes(entry, ['q', entry.id]),
-            ...removed(job.folded.filter(other => other.id !== entry.id))
-          ],
-          hold
-        )
+        const changes = [
+          stored(entry),
+          { id: slotId(entry), set: { [entry.id]: 1 } },
+          ...(await states(entry.target, entry.alerts, next)),
+          ...outcomes(entry, ['q', entry.id]),
+          ...removed(job.folded.filter(other => other.id !== entry.id))
+        ]
+        // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
+        await store.write(changes, hold?.valid() ? hold : undefined)
       } catch (error) {
         if (!(error instanceof StoreUnavailable)) throw error
         events.submitted(entry, 'unavailable')
