@@ -1,3 +1,4 @@
+import type { AlertStatus } from './alert.js'
 import { type DeliveryEvents, untouched } from './pipeline/deliver.js'
 import type { Entry } from './pipeline/entry.js'
 import type { Sequenced } from './pipeline/lifecycle.js'
@@ -20,6 +21,7 @@ export interface DeliveryLogOptions {
 /** What deliveries of one notification have in common. Its alerts themselves would hold too much memory. */
 interface About {
   readonly alertName: string
+  readonly status: AlertStatus
   readonly count: number
   readonly fingerprints: readonly string[]
 }
@@ -57,6 +59,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       lastAlerts = alerts
       lastAbout = {
         alertName: alerts[0]?.alert.alert_name ?? '',
+        status: alerts.some(({ alert }) => alert.status === 'firing') ? 'firing' : 'resolved',
         count: alerts.length,
         fingerprints: alerts.slice(0, mostFingerprints).map(({ alert }) => alert.fingerprint)
       }
@@ -132,7 +135,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
   }
 }
 
-const nothing: About = { alertName: '', count: 0, fingerprints: [] }
+const nothing: About = { alertName: '', status: 'resolved', count: 0, fingerprints: [] }
 
 function blank(): Logged {
   return {
@@ -169,6 +172,7 @@ function viewOf(logged: Logged): DeliveryView {
     target_type: logged.type,
     state: logged.state,
     alert_name: about.alertName,
+    alert_status: about.status,
     alert_count: about.count,
     fingerprints: [...about.fingerprints],
     accepted_at: iso(logged.acceptedAt),

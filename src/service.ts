@@ -260,8 +260,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       publishStatistics: () => statistics.snapshot().publish
     },
     statistics: { statistics, mode },
-    metrics: { text: metrics.text, contentType: metrics.contentType, onResponse: metrics.http.onResponse },
-    page: { version }
+    metrics: { text: metrics.text, contentType: metrics.contentType, onResponse: metrics.http.onResponse }
   })
 
   /** A delivery that the log has forgotten, or that another process made, but the store still has. */

@@ -16,6 +16,7 @@ export const DeliveryView = Type.Object({
       'refused: given up. failed: nobody could own it, the caller was told to try again. nothing: there was nothing to tell, e.g. a newer state came first.'
   }),
   alert_name: Type.String({ description: 'Of the first alert.' }),
+  alert_status: Type.Enum(['firing', 'resolved'], { description: 'firing if any of its alerts is.' }),
   alert_count: Type.Integer(),
   fingerprints: Type.Array(Type.String(), { description: 'Of the alerts, at most 256 of them.' }),
   accepted_at: Type.String(),
