@@ -6,7 +6,7 @@ import type { Access } from './access.js'
 import { ApiError, type ErrorCode, errorBody } from './errors.js'
 import { type DeliveryRoutes, deliveryRoutes } from './routes/deliveries.js'
 import { type MetricsRoutes, metricsRoutes } from './routes/metrics.js'
-import { type PageRoutes, pageRoutes } from './routes/page.js'
+import { pageRoutes } from './routes/page.js'
 import { type PublishRoutes, publishRoutes } from './routes/publish.js'
 import { type QueueRoutes, queueRoutes } from './routes/queue.js'
 import { type StatisticsRoutes, statisticsRoutes } from './routes/statistics.js'
@@ -27,7 +27,6 @@ export interface AppDeps {
   readonly status: StatusRoutes
   readonly statistics: StatisticsRoutes
   readonly metrics: MetricsRoutes
-  readonly page: PageRoutes
 }
 
 /** The HTTP side of the service: every route, ready to listen or to be injected into. */
@@ -123,7 +122,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     statusRoutes(routes, deps.status)
     statisticsRoutes(routes, deps.statistics)
     metricsRoutes(routes, deps.metrics)
-    pageRoutes(routes, deps.page)
+    pageRoutes(routes, deps)
     const hidden = { hide: true }
     routes.get('/openapi.json', { config: { role: 'open' }, schema: hidden }, async () => app.swagger())
     routes.get('/openapi.yaml', { config: { role: 'open' }, schema: hidden }, (_request, reply) => {
