@@ -108,11 +108,11 @@ export async function nobodyThere(): Promise<string> {
   return `http://127.0.0.1:${port}`
 }
 
-/** A promise that the test fulfils, for answers that wait. */
-export function gate(): { readonly passed: Promise<void>; open(): void } {
-  let open!: () => void
-  const passed = new Promise<void>(resolve => {
-    open = resolve
+/** An answer that waits until the test gives it. */
+export function gate(): { readonly answer: () => Promise<Answer>; open(answer?: Answer): void } {
+  let give!: (answer: Answer) => void
+  const given = new Promise<Answer>(resolve => {
+    give = resolve
   })
-  return { passed, open }
+  return { answer: () => given, open: (answer = {}) => give(answer) }
 }
