@@ -1,10 +1,12 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { DiscoveryEvents } from './discovery/contract.js'
-import { type Health, type HealthRules, healthStatuses, statusNow } from './health/state.js'
+import type { Health, HealthRules } from './health/state.js'
 import { countDeadLetters } from './metrics/dead-letters.js'
+import { errorTypes, openOwn, unknownName } from './metrics/families.js'
 import { trackFirstHuman } from './metrics/first-human.js'
+import { queueNow, targetsNow } from './metrics/gauges.js'
 import { openFamilies } from './metrics/series.js'
-import { prefix, publishing, server } from './metrics/table.js'
+import { server } from './metrics/table.js'
 import type { Mode } from './mode.js'
 import type { Accepted } from './pipeline/accept.js'
 import type { DeadLetterEvents } from './pipeline/dead-letters.js'
@@ -17,8 +19,7 @@ import type { PublishEvents } from './pipeline/publish.js'
 import type { PublishResult } from './pipeline/result.js'
 import type { Retry } from './pipeline/retry.js'
 import type { Roster, RosterEvents } from './pipeline/roster.js'
-import { type Priority, priorities, type Store } from './queues/contract.js'
-import type { ErrorType } from './targets/contract.js'
+import type { Priority, Store } from './queues/contract.js'
 
 /** Where a scrape looks up what stands now. Nothing of it is used before the first scrape. */
 export interface MetricsSources {
@@ -51,18 +52,13 @@ export interface Metrics {
   readonly http: { onResponse(route: string, method: string, statusCode: number, seconds: number): void }
 }
 
-const errorTypes: readonly ErrorType[] = ['transient', 'rate_limited', 'configuration', 'permanent', 'unknown']
-
-/** A name that no target can have: what a caller makes up must not become a label. */
-const unknownName = '_unknown'
-
 /**
  * Every metric of the service. Events change plain numbers and nothing else, since they come several times for each
  * delivery; all else is done by the scrape.
  */
 export function createMetrics(sources: MetricsSources): Metrics {
   const { now } = sources
-  const m = openFamilies(prefix, publishing)
+  const m = openOwn()
   const http = openFamilies('', server)
   const processMetrics = defaultMetrics()
   const deadLetters = countDeadLetters(now)
@@ -72,7 +68,6 @@ export function createMetrics(sources: MetricsSources): Metrics {
   const ofTargets = Object.values(m).filter(family => family.labels[0] === 'target_name')
   const states = [m.target_health_status, m.target_consecutive_failures, m.target_success_rate, m.circuit_breaker_state]
   const priorityOf = rememberingLast(priority)
-  startAtZero(m)
 
   function keep(name: string): void {
     names.add(name)
@@ -105,7 +100,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
       for (const name of deadLetters.targets()) if (deadLetters.of(name) > 0) keep(name)
       const present = new Set(targets.map(({ name }) => name))
       for (const name of names) if (!present.has(name) && deadLetters.of(name) === 0) forget(name)
-      targetsNow(m, targets, sources)
+      targetsNow(m, targets, { healthRules: sources.healthRules, at: now() })
       const { count, oldestAgeMs } = firstHuman.undelivered()
       m.undelivered_criticals.at().value = count
       m.undelivered_critical_oldest_age_seconds.at().value = oldestAgeMs / 1000
@@ -258,55 +253,6 @@ export function createMetrics(sources: MetricsSources): Metrics {
         http.http_request_duration_seconds.at(route, method, `${Math.floor(statusCode / 100)}xx`).observe(seconds)
       }
     }
-  }
-}
-
-type Own = ReturnType<typeof openFamilies<typeof publishing>>
-
-/** A counter that is not there yet hides its first event from `rate`. */
-function startAtZero(m: Own): void {
-  for (const family of Object.values(m)) if (family.labels.length === 0) (family as Own['parallel_goroutines']).at()
-  for (const word of ['success', 'partial_success', 'failure'] as const) {
-    m.parallel_duration_seconds.at(word)
-    m.parallel_total.at(word)
-  }
-  m.parallel_targets_failure_total.at(unknownName, 'configuration')
-  for (const status of ['firing', 'resolved']) m.alerts_received_total.at(status)
-  for (const name of priorities) {
-    m.delivery_end_to_end_seconds.at(name)
-    m.job_wait_time_seconds.at(name)
-    for (const result of ['queued', 'unavailable']) m.queue_submissions_total.at(name, result)
-  }
-  for (const status of ['valid', 'invalid', 'stale']) m.discovery_secrets_total.at(status)
-  for (const error of ['unreachable', 'forbidden', 'invalid', 'gone', 'other']) m.discovery_errors_total.at(error)
-  for (const status of ['success', 'failure']) m.refresh_total.at(status)
-}
-
-async function queueNow(m: Own, store: Store, at: number): Promise<void> {
-  const depths = await store.depths()
-  for (const name of priorities) {
-    let size = 0
-    let oldest = at
-    for (const { counts, oldest: since } of depths) {
-      size += counts[name]
-      oldest = Math.min(oldest, since[name] ?? at)
-    }
-    m.queue_size.at(name).value = size
-    m.queue_oldest_age_seconds.at(name).value = (at - oldest) / 1000
-  }
-}
-
-const breakerValues = { closed: 0, half_open: 1, open: 2 }
-
-function targetsNow(m: Own, targets: readonly LiveTarget[], { healthRules, now }: MetricsSources): void {
-  const at = now()
-  m.discovery_targets.drop()
-  for (const { name, type, target, health, breaker } of targets) {
-    m.discovery_targets.at(type, String(target.settings.enabled)).value++
-    m.target_health_status.at(name, type).value = healthStatuses.indexOf(statusNow(health, at, healthRules))
-    m.target_consecutive_failures.at(name).value = health.consecutiveFailures
-    if (health.checks > 0) m.target_success_rate.at(name).value = health.successes / health.checks
-    m.circuit_breaker_state.at(name).value = breakerValues[breaker.state]
   }
 }
 
