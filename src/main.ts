@@ -28,6 +28,6 @@ try {
   )
 } catch (error) {
   log.fatal(error instanceof Error ? error.message : 'the service could not start')
-  process.exitCode = 1
-  setTimeout(() => process.exit(1), 1_000).unref()
+  lines.flushSync()
+  process.exit(1)
 }
