@@ -3,7 +3,7 @@
  * of them or waits for all of them, and each lane is first come, first served.
  */
 export interface Lanes {
-  /** Takes its place in all lanes at once. */
+  /** Takes its place in all lanes at once. Each name stands there once, or the ticket would wait for itself. */
   take(names: readonly string[]): Ticket
   /** Takes all lanes if each is free now; else undefined, and nothing was taken. */
   tryTake(names: readonly string[]): Ticket | undefined

@@ -2,7 +2,7 @@
 export interface Slots {
   /** Whether there is room now; if so it is taken. */
   tryTake(): boolean
-  /** Resolves with true once room was taken, or with false after `cancel` was called. Urgent ones go first. */
+  /** Resolves with true once room was taken, or with false after `cancel` was called. First come, first served, urgent ones before others. */
   take(urgent?: boolean): { taken: Promise<boolean>; cancel(): void }
   give(): void
   inUse(): number
@@ -13,12 +13,15 @@ export interface Slots {
 export function createSlots(limit: number): Slots {
   let most = limit === 0 ? Number.POSITIVE_INFINITY : limit
   let used = 0
-  const waiting: ((taken: boolean) => void)[] = []
+  const first: ((taken: boolean) => void)[] = []
+  const then: ((taken: boolean) => void)[] = []
 
   const admit = (): void => {
-    while (used < most && waiting.length > 0) {
+    while (used < most) {
+      const next = first.shift() ?? then.shift()
+      if (!next) return
       used++
-      waiting.shift()!(true)
+      next(true)
     }
   }
   return {
@@ -30,8 +33,8 @@ export function createSlots(limit: number): Slots {
     take(urgent = false) {
       let settle: (taken: boolean) => void = () => {}
       const taken = new Promise<boolean>(resolve => (settle = resolve))
-      if (urgent) waiting.unshift(settle)
-      else waiting.push(settle)
+      const waiting = urgent ? first : then
+      waiting.push(settle)
       admit()
       return {
         taken,
