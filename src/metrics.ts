@@ -89,15 +89,16 @@ export function createMetrics(sources: MetricsSources): Metrics {
 
     async text() {
       const { store, roster } = sources
-      const targets = roster.all()
       try {
-        await Promise.all([deadLetters.freshen(store), firstHuman.check(store, targets), queueNow(m, store, now())])
+        const looked = [firstHuman.check(store, roster.all()), queueNow(m, store, now())]
+        await Promise.all([...looked, deadLetters.freshen(store)])
         m.queue_available.at().value = (await store.status()).available ? 1 : 0
       } catch {
         // Without the store the rest is worth all the more.
         m.queue_available.at().value = 0
       }
       for (const name of deadLetters.targets()) if (deadLetters.of(name) > 0) keep(name)
+      const targets = roster.all()
       const present = new Set(targets.map(({ name }) => name))
       for (const name of names) if (!present.has(name) && deadLetters.of(name) === 0) forget(name)
       targetsNow(m, targets, { healthRules: sources.healthRules, at: now() })
