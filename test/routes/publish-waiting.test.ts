@@ -1,7 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '../support/looks.js'
+import { needs } from '../support/programs.js'
 import { openPost } from '../support/raw.js'
+import { startRedis } from '../support/redis.js'
 import { alertmanagerBody, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, startStandIn } from '../support/stand-in.js'
 
@@ -218,21 +220,28 @@ t.test(
   }
 )
 
-t.test('twins whose slow target is taken over at the same time are delivered once', async t => {
-  const slow = gate()
-  const hook = await startStandIn(t, slow.answer)
-  const service = await startTestService(t, { env: { ACK_TIMEOUT: '100ms' }, targets: [webhook('slow', hook.url)] })
-  const twins = await Promise.all([1, 2, 3].map(() => service.post(publishPaths.all, alertmanagerBody())))
-  for (const { status, body } of twins) {
-    t.equal(status, 202)
-    t.match(body.results, [{ queued: true, delivery_id: /./ }])
-  }
-  slow.open()
-  t.same(await settledQueue(service), 0)
-  t.equal(hook.requests.length, 1)
-  for (const { body } of twins)
-    t.not((await service.get(`/api/v1/deliveries/${body.results[0].delivery_id}`)).body.state, 'queued')
-})
+for (const queue of ['embedded', 'redis']) {
+  t.test(`QUEUE=${queue}: twins whose slow target is taken over at the same time are delivered once`, async t => {
+    if (queue === 'redis' && !needs(t, 'redis-server')) return
+    const redisUrl = queue === 'redis' ? (await startRedis(t)).url.reveal() : ''
+    const slow = gate()
+    const hook = await startStandIn(t, slow.answer)
+    const service = await startTestService(t, {
+      env: { QUEUE: queue, REDIS_URL: redisUrl, ACK_TIMEOUT: '100ms' },
+      targets: [webhook('slow', hook.url)]
+    })
+    const twins = await Promise.all([1, 2, 3].map(() => service.post(publishPaths.all, alertmanagerBody())))
+    for (const { status, body } of twins) {
+      t.equal(status, 202)
+      t.match(body.results, [{ queued: true, delivery_id: /./ }])
+    }
+    slow.open()
+    t.same(await settledQueue(service), 0)
+    t.equal(hook.requests.length, 1)
+    for (const { body } of twins)
+      t.not((await service.get(`/api/v1/deliveries/${body.results[0].delivery_id}`)).body.state, 'queued')
+  })
+}
 
 t.test('a slow target that fails after ACK_TIMEOUT stays owed and is tried again', async t => {
   const slow = gate()
