@@ -103,6 +103,8 @@ export interface Publish {
 export function createPublish(deps: PublishDeps): Publish {
   const { store, roster, deliver, events, now } = deps
   const underWay = new Set<Hurry>()
+  /** Keys of a shared store that are being looked up. */
+  const looking = new Map<string, Promise<unknown>>()
 
   return {
     async publish(request) {
@@ -312,13 +314,46 @@ export function createPublish(deps: PublishDeps): Publish {
   /** Gives the notification its place in the order of acceptance, and finds out what its key means. */
   async function admit(request: PublishRequest, at: number): Promise<Admission> {
     const { accepted, idempotencyKey } = request
+    const key =
+      accepted.source === 'alertmanager'
+        ? publishKeyOf(accepted.notification)
+        : idempotencyKey === undefined
+          ? undefined
+          : chosenKeyOf(idempotencyKey, request.bytes)
+    if (key === undefined || !store.shared) return admitted(request, key, at)
+    return alone(key, () => admitted(request, key, at))
+  }
+
+  /**
+   * Lets one at a time look a key up and write it, in this process and in any other: twins that came at once would
+   * both find nothing, and both send. Who waits for longer than a second goes on without.
+   */
+  async function alone<T>(key: string, look: () => Promise<T>): Promise<T> {
+    const before = looking.get(key)
+    const mine = (async () => {
+      await before
+      let hold = await store.hold([`//${key}`])
+      for (const end = now() + 1_000; !hold && now() < end; hold = await store.hold([`//${key}`]))
+        await new Promise(resolve => setTimeout(resolve, 10))
+      try {
+        return await look()
+      } finally {
+        if (hold) store.release(hold)
+      }
+    })()
+    const ended = mine.catch(() => {})
+    looking.set(key, ended)
+    try {
+      return await mine
+    } finally {
+      if (looking.get(key) === ended) looking.delete(key)
+    }
+  }
+
+  async function admitted(request: PublishRequest, key: string | undefined, at: number): Promise<Admission> {
+    const { accepted } = request
     const { alerts } = accepted.notification
     const isAlertmanager = accepted.source === 'alertmanager'
-    const key = isAlertmanager
-      ? publishKeyOf(accepted.notification)
-      : idempotencyKey === undefined
-        ? undefined
-        : chosenKeyOf(idempotencyKey, request.bytes)
     try {
       const next = store.next()
       const seq = typeof next === 'number' ? next : await next

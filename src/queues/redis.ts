@@ -158,6 +158,8 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     },
     release(hold) {
       const lease = hold as Lease
+      // Whoever gets the lanes next must find what was noted in them.
+      push()
       if (leases.delete(lease)) link.run('release', [lease.token, ...lease.lanes]).catch(() => {})
     },
     async next() {

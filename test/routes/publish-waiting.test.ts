@@ -243,6 +243,22 @@ for (const queue of ['embedded', 'redis']) {
   })
 }
 
+t.test('QUEUE=redis: twins that reach two replicas at the same time are delivered once, and both are told', async t => {
+  if (!needs(t, 'redis-server')) return
+  const redis = await startRedis(t)
+  const hook = await startStandIn(t, { delayMs: 20 })
+  const options = { env: { QUEUE: 'redis', REDIS_URL: redis.url.reveal() }, targets: [webhook('hook', hook.url)] }
+  const replicas = [await startTestService(t, options), await startTestService(t, options)]
+  for (let run = 1; run <= 10; run++) {
+    const body = alertmanagerBody([`Alert${run}`])
+    for (const answer of await Promise.all(replicas.map(replica => replica.post(publishPaths.all, body)))) {
+      t.equal(answer.status, 200)
+      t.match(answer.body.results, [{ success: true }])
+    }
+    t.equal(hook.requests.length, run)
+  }
+})
+
 t.test('a slow target that fails after ACK_TIMEOUT stays owed and is tried again', async t => {
   const slow = gate()
   const hook = await startStandIn(t, (_, index) => (index === 0 ? slow.answer() : {}))
