@@ -109,6 +109,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
         }
       },
       security: [{}, { token: [] }]
+    },
+    transform: ({ schema, url, route }) => {
+      const role = route.config?.role ?? 'read'
+      const described = role === 'open' || schema?.hide ? schema : { ...schema, description: `Token: ${role}.` }
+      return { url, schema: described }
     }
   })
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { docExpansion: 'list' } })
