@@ -1,7 +1,7 @@
 import { adviceOn } from './advice.js'
 import type { PageState } from './state.js'
 import type { Next, Waiting } from './waiting.js'
-import { ago, counted, sentence, span } from './words.js'
+import { ago, counted, sentence, span, took } from './words.js'
 
 /** `lost`: something does not arrive unless a person acts. `late`: it will, later. `note`: nothing is missing. */
 export type Weight = 'lost' | 'late' | 'note'
@@ -50,7 +50,7 @@ export function recentlyOf({ now, startedAt, statistics, publishes, underWay }: 
       ? `No notification has come in since the start ${ago(startedAt, now)}.`
       : `${counted(publish.total, 'notification')} in the last ${span(statistics.seconds * 1000)}${last ? `, the newest ${ago(last.at, now)}` : ''}.`,
     delivery.end_to_end_ms.count > 0 &&
-      `Half arrive within ${Math.max(1, Math.round(delivery.end_to_end_ms.p50)).toLocaleString('en')} ms, 99 % within ${Math.max(1, Math.round(delivery.end_to_end_ms.p99)).toLocaleString('en')} ms.`,
+      `Half arrive within ${took(delivery.end_to_end_ms.p50)}, 99 % within ${took(delivery.end_to_end_ms.p99)}.`,
     underWay > 0 && `${counted(underWay, 'delivery is', 'deliveries are')} under way.`
   ]
   return sentences.filter(Boolean).join(' ')

@@ -4,10 +4,10 @@ import { nextWords } from './headline.js'
 import { type Html, html } from './html.js'
 import type { LetterGroup } from './letters.js'
 import { type Mark, markOf } from './marks.js'
-import { alertsOf, button, moment, row, table } from './parts.js'
+import { alertName, alertsOf, button, moment, row, table } from './parts.js'
 import type { Outcome, PublishSummary } from './publishes.js'
 import type { PageState } from './state.js'
-import { ago, counted, span, took } from './words.js'
+import { ago, counted, sentence, span, took } from './words.js'
 
 const owedColumns = ['Alert', 'To', 'Owed for', 'Why', 'Next']
 /** Entries that are shown in all. */
@@ -29,7 +29,7 @@ ${table(
       alertsOf(entry),
       html`<span class="name">${entry.target}</span>`,
       moment(entry.accepted_at, span(now - entry.accepted_at)),
-      html`${entry.failure?.message ?? each.why}<span class="soft says">${counted(entry.tries, 'try', 'tries')} so far</span>`,
+      html`${entry.failure?.message ?? sentence(each.held)}<span class="soft says">${entry.tries === 0 ? 'not tried yet' : `${counted(entry.tries, 'try', 'tries')} so far`}</span>`,
       html`${nextWords(each.next.kind === 'at' ? { kind: 'at', at: Math.max(each.next.at, entry.due_at) } : each.next, now)}`
     ])
   )
@@ -68,7 +68,7 @@ ${count > letters.length && html`<p class="soft">and ${count - letters.length} m
 
 function letterItem(letter: DeadLetter, now: number, mayAct: boolean): Html {
   const path = `/api/v1/dead-letters/${encodeURIComponent(letter.id)}`
-  const which = `${letter.alerts[0]?.alert.alert_name.slice(0, 80) ?? ''} for ${letter.target}`
+  const which = `${letter.alerts[0]?.alert.alert_name.slice(0, 80) ?? 'alert'} for ${letter.target}`
   return html`<li id="letter-${letter.id}"><div>${alertsOf(letter)}
 <span class="soft says">${moment(letter.accepted_at, `came in ${ago(letter.accepted_at, now)}`)}, given up after ${counted(letter.tries, 'try', 'tries')}</span></div>
 ${
@@ -116,8 +116,8 @@ ${
 </section>`
 }
 
-function publishedAlert({ alertName, alertStatus, alerts }: PublishSummary): Html {
-  return html`<bdi class="name">${alertName}</bdi> <span class="tag">${alertStatus}</span>${alerts > 1 && html` <span class="soft">and ${alerts - 1} more</span>`}`
+function publishedAlert({ alertName: name, alertStatus, alerts }: PublishSummary): Html {
+  return html`${alertName(name)} <span class="tag">${alertStatus}</span>${alerts > 1 && html` <span class="soft">and ${alerts - 1} more</span>`}`
 }
 
 function outcomeItem({ target, state, parts, inState, attempts, tookMs, error }: Outcome): Html {

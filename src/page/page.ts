@@ -33,7 +33,7 @@ ${publishesSection(state)}
 <footer class="soft">
 <p>alert-fanout ${version}, started ${ago(startedAt, now)}. ${store.durable ? `Queue: ${store.backend}.` : 'Queue: off, so nothing is kept here.'} Targets: ${discovery.source}${discovery.lastSuccess !== undefined && `, last read ${ago(discovery.lastSuccess, now)}`}.</p>
 <p>${options.guarded && !options.mayAct && 'This token may look, but not act: that needs an admin token. '}Recent notifications and figures are those of this process in the last ${span(now - startedAt)}.</p>
-<p><a href="/docs">API</a> <a href="/status">Status as JSON</a> <a href="/metrics">Metrics</a></p>
+<p><a href="/docs">API</a> ${!options.guarded && html`<a href="/status">Status as JSON</a>`} <a href="/metrics">Metrics</a></p>
 <noscript><p>Without JavaScript this page shows the state, anew every 15 s, but has no buttons: the API does the same.</p></noscript>
 </footer>`
   )
@@ -85,7 +85,7 @@ function headlinePart({ tone, first, others }: Headline, state: PageState): Html
   return html`<section class="headline ${tone}" aria-labelledby="headline">
 ${markOf(tone)}
 <div>
-<h1 id="headline" tabindex="-1"><bdi>${first.what}</bdi>${first.when && html`<span class="when">, ${first.when}</span>`}.</h1>
+<h1 id="headline" tabindex="-1"><bdi>${first.what}</bdi>${first.when ? html`<span class="when">, ${first.when}.</span>` : '.'}</h1>
 ${first.advice && html`<p class="advice">${first.advice}${more(first)}</p>`}
 <p class="soft">${recentlyOf(state)}</p>
 </div>
@@ -93,7 +93,7 @@ ${first.advice && html`<p class="advice">${first.advice}${more(first)}</p>`}
 </section>
 ${
   others.length > 0 &&
-  html`<section class="findings" aria-labelledby="findings-title"><h2 id="findings-title">${tone === 'fine' ? 'Worth a look' : 'In detail'}</h2>
+  html`<section class="findings" aria-labelledby="findings-title"><h2 id="findings-title">${tone === 'fine' ? 'Worth a look' : 'Also'}</h2>
 <ul>${others.map(finding)}</ul></section>`
 }`
 }

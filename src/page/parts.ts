@@ -1,5 +1,6 @@
 import { severityOf } from '../alert.js'
 import type { Entry } from '../pipeline/entry.js'
+import { cut } from '../targets/text.js'
 import { type Html, html } from './html.js'
 import { severityOfEntry } from './waiting.js'
 
@@ -31,6 +32,15 @@ export function moment(at: number, words: string): Html {
   return html`<time datetime="${exact}" title="${exact}">${words}</time>`
 }
 
+/** Characters of a name and of a summary that are shown: an alert can carry megabytes. */
+const mostName = 100
+const mostSummary = 300
+
+/** The name of an alert, which can be any text in any direction of writing. */
+export function alertName(name: string): Html {
+  return html`<bdi class="name">${cut(name, mostName)}</bdi>`
+}
+
 /** The alerts of an entry: name and severity of the first, what it says, how many more, and where to look. */
 export function alertsOf(entry: Pick<Entry, 'alerts' | 'group'>): Html {
   const first = entry.alerts.find(({ alert }) => severityOf(alert) === severityOfEntry(entry))?.alert
@@ -42,10 +52,10 @@ export function alertsOf(entry: Pick<Entry, 'alerts' | 'group'>): Html {
     link('Dashboard', annotations.dashboard_url),
     link('Source', first.generator_url)
   ]
-  return html`<bdi class="name">${first.alert_name}</bdi> ${severity(severityOfEntry(entry))} ${
+  return html`${alertName(first.alert_name)} ${severity(severityOfEntry(entry))} ${
     first.status === 'resolved' && html`<span class="tag">resolved</span> `
   }${more > 0 && html`<span class="soft">and ${more} more</span>`}
-${annotations.summary && html`<bdi class="says">${annotations.summary}</bdi>`}
+${annotations.summary && html`<bdi class="says">${cut(annotations.summary, mostSummary)}</bdi>`}
 ${links.some(Boolean) && html`<span class="links">${links}</span>`}`
 }
 

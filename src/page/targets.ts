@@ -7,7 +7,7 @@ import { button, moment, row, table } from './parts.js'
 import type { PageState } from './state.js'
 import { ago, counted, span, took } from './words.js'
 
-const columns = ['Target', 'Health', 'Circuit', 'Last delivery', 'Owed', 'Do'] as const
+const columns = ['Target', 'Health', 'Circuit', 'Last delivery', 'Owed', 'Actions'] as const
 /** Targets that are shown; of more, those in trouble come first. */
 const mostTargets = 100
 
@@ -105,7 +105,7 @@ function lastResult({ last_result }: TargetView, now: number): Html {
 
 function actions({ name, enabled, circuit }: TargetView): Html {
   const path = `/api/v1/targets/${encodeURIComponent(name)}`
-  if (!enabled) return html`<span class="soft">nothing</span>`
+  if (!enabled) return html``
   return html`<span class="actions">
 ${button({ does: 'test', key: name, label: 'Send test alert', which: `to ${name}`, path: `${path}/test` })}
 ${button({ does: 'check', key: name, label: 'Check', which: name, path: `${path}/check` })}

@@ -27,6 +27,8 @@ export interface Waiting {
   /** In words, without a full stop. */
   readonly why: string
   readonly reason: string | undefined
+  /** Why nothing is tried at the moment. */
+  readonly held: string
   readonly next: Next
   /** The most urgent ones. */
   readonly entries: readonly Entry[]
@@ -57,12 +59,14 @@ export async function readWaiting(store: Store, roster: Roster, now: number): Pr
       const failures = entries.flatMap(({ failure, attempts }) =>
         failure ? [{ failure, at: attempts.at(-1)?.at ?? 0 }] : []
       )
+      const held = heldBack(live)
       const last = failures.sort((a, b) => b.at - a.at)[0]?.failure
       return {
         ...each,
         title: live?.target.kind.title ?? kinds[entries[0]?.type ?? '']?.title ?? each.target,
         alerts: entries.length === each.count ? entries.reduce((sum, { alerts }) => sum + alerts.length, 0) : undefined,
-        why: last?.message ?? heldBack(live),
+        why: last?.message ?? held,
+        held,
         reason: last?.reason ?? (live?.breaker.state === 'closed' ? undefined : live?.breaker.reason),
         next: nextOf(live, earliest.get(each.target) ?? now, now),
         entries
@@ -84,7 +88,6 @@ async function mostUrgent(store: Store, target: string): Promise<Entry[]> {
   return records.filter(record => record !== undefined) as unknown as Entry[]
 }
 
-/** Why nothing was tried yet. */
 function heldBack(live: LiveTarget | undefined): string {
   if (!live) return 'no target has this name any more'
   if (!live.target.settings.enabled) return 'the target is disabled'
