@@ -68,7 +68,7 @@ export type Verdict =
 /** The first row of the contract's table that fits. */
 export function statusOf({ delivered, queued, refused, unowned, onlyTimeouts }: Tally): Verdict {
   if (unowned)
-    return onlyTimeouts && !delivered
+    return onlyTimeouts && !delivered && !queued && !refused
       ? { status: 504, code: 'PUBLISH_TIMEOUT' }
       : { status: 503, code: 'QUEUE_UNAVAILABLE' }
   if (delivered) return { status: queued || refused ? 207 : 200 }
@@ -157,9 +157,13 @@ function several(parts: readonly PartResult[], choice: Choice & { kind: 'send' }
     told.find(part => part.kind === 'queued') ??
     told[0]!
   const own = single(delivered.length >= enough ? delivered[0]! : speaker, choice.reason, durationMs)
+  const { deduplicated: _, ...rest } = own
+  // Something was sent for this request, unless all of it was on record.
+  const recorded = told.every(part => 'recorded' in part && part.recorded)
   return {
-    ...own,
+    ...rest,
     ...(summary.queued > 0 ? { queued: true } : {}),
+    ...(recorded ? { deduplicated: true } : {}),
     parts: summary,
     attempts: told.reduce((sum, part) => sum + part.attempts, 0)
   }
