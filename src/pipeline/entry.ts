@@ -68,6 +68,8 @@ export const slotId = (entry: Pick<Entry, 'target' | 'slot'>): string => `slot/$
 export const memoryId = (entry: Pick<Entry, 'target' | 'slot'>): string => `memory/${entry.target}/${entry.slot}`
 export const alertId = (fingerprint: string): string => `alert/${fingerprint}`
 export const ledgerId = (key: string): string => `ledger/${key}`
+/** Where it stands which body an `Idempotency-Key` came with last. */
+export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1', idempotencyKey)}`
 /** The field of an alert's record that tells what one target has of it. */
 export const stateField = (target: string): string => `t:${target}`
 /** The field of a key's record that tells how one part ended. */

@@ -1,9 +1,9 @@
 import type { Alert, Notification } from '../alert.js'
-import type { Fields, Store } from '../queues/contract.js'
+import type { Change, Fields, Store } from '../queues/contract.js'
 import type { Part } from '../targets/contract.js'
 import type { Accepted } from './accept.js'
 import type { Deliver, Job, PartResult } from './deliver.js'
-import { alertId, type Entry, ledgerId, newId, slotOf, slotOfGroup } from './entry.js'
+import { alertId, chosenId, type Entry, ledgerId, newId, slotOf, slotOfGroup } from './entry.js'
 import { createHurry, type Hurry } from './hurry.js'
 import {
   chosenKeyOf,
@@ -359,11 +359,14 @@ export function createPublish(deps: PublishDeps): Publish {
       const seq = typeof next === 'number' ? next : await next
       const ids = alerts.map(alert => alertId(alert.fingerprint))
       if (key !== undefined) ids.push(ledgerId(key))
+      const chosen =
+        isAlertmanager || request.idempotencyKey === undefined ? undefined : chosenId(request.idempotencyKey)
+      if (chosen !== undefined) ids.push(chosen)
       const read = store.read(ids)
       const records = read instanceof Promise ? await read : read
       const ledger = key === undefined ? undefined : records[alerts.length]
       const known = ledger?.m as Round | undefined
-      const changes = alerts.map(alert => ({
+      const changes = alerts.map<Change>(alert => ({
         id: alertId(alert.fingerprint),
         set: { k: stateOf(alert) },
         expiresAt: at + stateMs
@@ -380,9 +383,16 @@ export function createPublish(deps: PublishDeps): Publish {
         dedupWindowMs: deps.dedupWindowMs,
         chosenKey: !isAlertmanager
       }
+      const before = chosen === undefined ? undefined : records[alerts.length + 1]?.key
+      if (before !== undefined && before !== key)
+        events.warn('an Idempotency-Key came again with another body: it is published as a new one', {
+          alert_fingerprint: alerts[0]!.fingerprint
+        })
       const meaning = meaningOf(known, sighting)
       const after = roundAfter(known, meaning, sighting, seq)
-      store.note([...changes, { id: ledgerId(key), set: { m: after }, expiresAt: at + ledgerMs }])
+      changes.push({ id: ledgerId(key), set: { m: after }, expiresAt: at + ledgerMs })
+      if (chosen !== undefined) changes.push({ id: chosen, set: { key }, expiresAt: at + ledgerMs })
+      store.note(changes)
       const isNew = meaning.kind !== 'resume' && meaning.kind !== 'twin'
       return { seq, key, round: after.round, meaning, known: after, records: records.slice(0, alerts.length), isNew }
     } catch (error) {
