@@ -426,6 +426,24 @@ const rows: [what: string, outcomes: [Choice, PartResult[]][], status: number, c
     'QUEUE_UNAVAILABLE'
   ],
   [
+    'a timeout that cannot be owned beside a refusal',
+    [
+      [send, [unownedLate]],
+      [send, [refused]]
+    ],
+    503,
+    'QUEUE_UNAVAILABLE'
+  ],
+  [
+    'a timeout that cannot be owned beside what is owed',
+    [
+      [send, [unownedLate]],
+      [send, [queued]]
+    ],
+    503,
+    'QUEUE_UNAVAILABLE'
+  ],
+  [
     'nothing but skips that owe nothing',
     [
       [skip, []],
