@@ -3,6 +3,7 @@ import type { Alert, Notification } from '../alert.js'
 import type { Fields, Store } from '../queues/contract.js'
 import { redact } from '../secret.js'
 import type { Memory, Message, WireRequest } from '../targets/contract.js'
+import { openLine } from '../targets/send.js'
 import { alertId, memoryId, newId, slotOf, stateField } from './entry.js'
 import { contentKeyOf } from './ledger.js'
 import { stepOf, unpackState } from './lifecycle.js'
@@ -133,12 +134,23 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     }
   }
 
+  /** The headers that the sender would write. Those of the target's own settings may carry credentials, each of them. */
+  function headersOf(request: WireRequest, live: LiveTarget): Record<string, string> {
+    const line = openLine(live.target, deps.userAgent)
+    const headers: Record<string, string> = { 'idempotency-key': perAttempt }
+    for (const [name, value] of Object.entries(request.headers)) headers[name.toLowerCase()] = value
+    if (line.sign) for (const name of signature) headers[name] = perAttempt
+    for (let at = 0; at < line.headers.length; at += 2) {
+      const name = line.headers[at]!.toLowerCase()
+      const open = name === 'user-agent' && !line.own.has(name)
+      headers[name] = open ? deps.userAgent : '[secret]'
+    }
+    return headers
+  }
+
   function shown(request: WireRequest, live: LiveTarget): Static<typeof ExplainedRequest> {
-    const { secrets, settings } = live.target
+    const { secrets } = live.target
     const clean = (text: string) => redact(text, secrets)
-    // A target's own headers may carry credentials, and what signs the request is made at sending.
-    const extra = Object.keys(settings.headers ?? {}).map(name => [name, '[secret]'])
-    const auth = settings.auth ? [['authorization', `[secret] (${settings.auth.type})`]] : []
     const path = clean(request.path)
     return {
       method: request.method,
@@ -146,15 +158,16 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
       url: secrets.some(secret => secret.includes(request.path) && request.path.length > 1)
         ? `${request.origin}/[secret]`
         : `${request.origin}${path}`,
-      headers: {
-        'user-agent': deps.userAgent,
-        ...Object.fromEntries([...Object.entries(request.headers), ...extra, ...auth])
-      },
+      headers: headersOf(request, live),
       body: clean(request.body?.toString() ?? ''),
       body_bytes: request.body === undefined ? 0 : Buffer.byteLength(request.body)
     }
   }
 }
+
+/** Headers that are made anew for each publish or attempt. */
+const perAttempt = '[made when it is sent]'
+const signature = ['webhook-id', 'webhook-timestamp', 'webhook-signature']
 
 function tells(live: LiveTarget, alert: Alert, record: Fields | undefined): boolean {
   const reader = { audience: live.target.kind.audience, sendResolved: live.target.settings.send_resolved }
