@@ -138,7 +138,9 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
   function headersOf(request: WireRequest, live: LiveTarget): Record<string, string> {
     const line = openLine(live.target, deps.userAgent)
     const headers: Record<string, string> = { 'idempotency-key': perAttempt }
-    for (const [name, value] of Object.entries(request.headers)) headers[name.toLowerCase()] = value
+    // A kind may write a credential of its own, as Slack's does with its token.
+    for (const [name, value] of Object.entries(request.headers))
+      headers[name.toLowerCase()] = redact(value, live.target.secrets)
     if (line.sign) for (const name of signature) headers[name] = perAttempt
     for (let at = 0; at < line.headers.length; at += 2) {
       const name = line.headers[at]!.toLowerCase()
