@@ -135,7 +135,11 @@ export function createPublish(deps: PublishDeps): Publish {
       healthIntervalMs: deps.healthIntervalMs,
       records: admission.records
     })
-    if (choices.length === 0) return { kind: 'no_enabled_targets' }
+    if (choices.length === 0) {
+      const verdict = { status: 503, code: 'NO_ENABLED_TARGETS' } as const
+      events.published(publishResult(newId('p', acceptedAt), [], now() - acceptedAt), verdict, accepted)
+      return { kind: 'no_enabled_targets' }
+    }
 
     let gone = false
     request.onGone(() => {
@@ -201,8 +205,10 @@ export function createPublish(deps: PublishDeps): Publish {
         room,
         traceparent: request.traceparent,
         records: whole ? admission.records : recordsOf(part.alerts),
-        fresh: admission.isNew,
-        running: false
+        // After a pause others may have been at it.
+        fresh: admission.isNew && started < startedAtOnce,
+        running: false,
+        handing: undefined
       }
     }
 

@@ -62,7 +62,7 @@ export type Verdict =
   | { readonly status: 200 | 202 | 207 }
   | { readonly status: 404; readonly code: 'TARGET_NOT_FOUND' }
   | { readonly status: 502; readonly code: 'ALL_TARGETS_FAILED' }
-  | { readonly status: 503; readonly code: 'QUEUE_UNAVAILABLE' | 'NO_HEALTHY_TARGETS' }
+  | { readonly status: 503; readonly code: 'QUEUE_UNAVAILABLE' | 'NO_HEALTHY_TARGETS' | 'NO_ENABLED_TARGETS' }
   | { readonly status: 504; readonly code: 'PUBLISH_TIMEOUT' }
 
 /** The first row of the contract's table that fits. */
