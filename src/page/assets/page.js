@@ -157,11 +157,17 @@ async function act(button) {
   await refresh()
 }
 
+const skipReasons = {
+  circuit_open: 'its circuit is open',
+  disabled: 'it is disabled',
+  filtered: 'its filter leaves the test alert out'
+}
+
 /** What an answer means, in words, by what was asked for. */
 const outcomes = {
   test({ target_name, success, queued, skip_reason, status_code, error, duration_ms }) {
     if (success) return `${target_name} took the test alert (HTTP ${status_code}, ${Math.round(duration_ms)} ms).`
-    const why = error ?? (skip_reason ? `skipped: ${skip_reason.replaceAll('_', ' ')}` : 'it was not sent')
+    const why = error ?? skipReasons[skip_reason] ?? 'there was nothing to send'
     return `${target_name} does not have the test alert: ${why}.${queued ? ' It is kept and tried again.' : ''}`
   },
   check({ target_name, status, latency_ms, error_reason }) {
