@@ -73,7 +73,10 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {})
     })
   )
-  for (const warning of (await store.status()).warnings) log.warn({ queue: store.backend }, warning)
+  const warn = async () => {
+    for (const warning of (await store.status()).warnings) log.warn({ queue: store.backend }, warning)
+  }
+  await warn()
 
   const mode = createMode({ now })
   const statistics = createStatistics({ now })
@@ -312,21 +315,30 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   }
 
   const found = discovery.start(snapshot => roster.apply(snapshot, now()))
-  const ready = found.then(() => {
-    if (readiness === 'starting') readiness = 'ready'
+  const ready = Promise.all([found, opened()]).then(() => {
+    if (readiness !== 'starting') return
+    readiness = 'ready'
     poller.start()
     retry.start()
     log.info({ targets: roster.all().length, source: discovery.source }, 'ready')
   })
-  // In a file all is known at once; a cluster may take its time, and probes must be answered meanwhile.
-  if (config.DISCOVERY === 'file') await ready.catch(async error => Promise.reject(await closed(error)))
-  else
-    ready.catch(
-      error =>
-        readiness !== 'draining' &&
-        log.fatal({ error: error instanceof Error ? error.message : 'unknown' }, 'targets cannot be found')
-    )
+  ready.catch(error => {
+    if (config.DISCOVERY === 'file' || readiness === 'draining') return
+    log.fatal({ error: error instanceof Error ? error.message : 'unknown' }, 'targets cannot be found')
+  })
+  // In a file all is known at once; a cluster or a Redis may take its time, and probes must be answered meanwhile.
+  if (config.DISCOVERY === 'file') {
+    await found.catch(async error => Promise.reject(await closed(error)))
+    if ((await store.status()).available) await ready
+  }
   const url = await app.listen({ host: config.HOST, port: config.PORT })
+
+  /** Resolves once the queue has been open. */
+  async function opened(): Promise<void> {
+    if ((await store.status()).available) return
+    while (readiness === 'starting' && !(await store.status()).available) await pause(100)
+    await warn()
+  }
 
   async function closed(error: unknown): Promise<unknown> {
     await discovery.stop()

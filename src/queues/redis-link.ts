@@ -15,12 +15,18 @@ export interface Link {
 
 const answerMs = 1_000
 
+export interface LinkOptions {
+  /** Whether a Redis that is away is waited for, as if it had just gone. One that refuses the password is not. */
+  readonly patient: boolean
+  /** Called at every connection but the one that opens the link, before any other command can be given. */
+  onUp(): void
+}
+
 /**
- * Connects; rejects with `StoreUnavailable` if Redis cannot be reached or used. `onUp` is called at every reconnection,
- * before any other command can be given. A command without an answer for a second ends the connection, so that what
+ * Connects; rejects with `StoreUnavailable` if Redis cannot be used, or cannot be reached and is not waited for. A command without an answer for a second ends the connection, so that what
  * was given after it cannot overtake what is tried again.
  */
-export async function openLink(url: Secret, onUp: () => void): Promise<Link> {
+export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Promise<Link> {
   let up = false
   let opened = false
   let warnings: readonly string[] = []
@@ -98,9 +104,15 @@ export async function openLink(url: Secret, onUp: () => void): Promise<Link> {
     up = false
   })
   await new Promise<void>((resolve, reject) => {
-    const giveUp = setTimeout(() => reject(unavailable(lastError)), 3 * answerMs)
+    const giveUp = setTimeout(() => {
+      if (!patient) return reject(unavailable(lastError))
+      opened = true
+      resolve()
+    }, 3 * answerMs)
     redis.on('error', () => {
-      if (hopeless.includes(codeOf(lastError!) ?? '')) reject(unavailable(lastError))
+      if (opened || !hopeless.includes(codeOf(lastError!) ?? '')) return
+      clearTimeout(giveUp)
+      reject(unavailable(lastError))
     })
     redis.on('ready', async () => {
       await prepare()

@@ -15,6 +15,8 @@ import { listed } from './redis-scripts.js'
 
 export interface RedisOptions {
   readonly url: Secret
+  /** Whether a Redis that is away at the start is waited for, as if it had just gone. Default: it is an error. */
+  readonly patient?: boolean
   /** How long a lane stays taken after its process has gone, in milliseconds. Default 15 s; renewed at a third of it. */
   readonly leaseMs?: number
 }
@@ -36,7 +38,7 @@ const retryMs = 1_000
  * meanwhile. Only ids that start with `entry/` or `dead/` can be listed.
  */
 export async function redisStore(options: RedisOptions): Promise<Store> {
-  const { url, leaseMs = 15_000 } = options
+  const { url, patient = false, leaseMs = 15_000 } = options
   const owner = `${randomUUID()}/`
   const leases = new Set<Lease>()
   let holds = 0
@@ -111,7 +113,7 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     }
   }
 
-  const link = await openLink(url, () => again())
+  const link = await openLink(url, { patient, onUp: () => again() })
   const renewer = setInterval(renew, leaseMs / 3).unref()
 
   return {

@@ -8,7 +8,10 @@ export interface StoreOptions {
   readonly redisUrl?: Secret
 }
 
-/** Opens the store that `QUEUE` names; rejects with `StoreUnavailable` and the reason if it cannot be used. */
+/**
+ * Opens the store that `QUEUE` names; rejects with `StoreUnavailable` and the reason if it cannot be used. A Redis that
+ * cannot be reached is opened nonetheless: its status tells, and it comes by itself.
+ */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { queue, queueDir, redisUrl } = options
   switch (queue) {
@@ -21,7 +24,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     case 'redis': {
       if (!redisUrl) throw new StoreUnavailable('QUEUE=redis needs REDIS_URL')
       const { redisStore } = await import('./redis.js')
-      return redisStore({ url: redisUrl })
+      const { enduring } = await import('./enduring.js')
+      return enduring(await redisStore({ url: redisUrl, patient: true }))
     }
   }
 }

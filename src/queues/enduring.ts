@@ -1,0 +1,47 @@
+import { type Store, StoreUnavailable } from './contract.js'
+import { memoryStore } from './memory.js'
+import { listed } from './redis-scripts.js'
+
+/**
+ * A shared store that goes on while it is away, as far as one process can: what this process notes meanwhile it can read
+ * again, and numbers keep growing. So a caller's retry does not reach the same targets again. What waits for its turn,
+ * and dead letters, are the store's alone.
+ */
+export function enduring(store: Store): Store {
+  let meanwhile: Store | undefined
+  let lastNumber = 0
+
+  const isAway = (error: unknown): void => {
+    if (!(error instanceof StoreUnavailable)) throw error
+    meanwhile ??= memoryStore()
+  }
+
+  return {
+    ...store,
+    note(changes) {
+      meanwhile?.note(changes)
+      store.note(changes)
+    },
+    async read(ids) {
+      try {
+        const records = await store.read(ids)
+        meanwhile = undefined
+        return records
+      } catch (error) {
+        if (ids.some(id => listed.some(family => id.startsWith(family)))) throw error
+        isAway(error)
+        return meanwhile!.read(ids)
+      }
+    },
+    async next() {
+      try {
+        lastNumber = await store.next()
+      } catch (error) {
+        isAway(error)
+        // Redis counts in microseconds of its clock.
+        lastNumber = Math.max(lastNumber + 1, Date.now() * 1_000)
+      }
+      return lastNumber
+    }
+  }
+}

@@ -1,0 +1,135 @@
+import { chmod } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
+import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { type StandIn, startStandIn } from '../support/stand-in.js'
+
+const webhook = (name: string, url: string) => ({ name, type: 'webhook', url })
+
+onRedis(t, 'one that is away at the start is waited for: alive, not ready, then ready by itself', async (t, queue) => {
+  await queue.redis.stop()
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, { env: queue.env, targets: [webhook('hook', hook.url)] })
+  t.equal((await service.get('/healthz')).status, 200)
+  t.equal((await service.get('/readyz')).status, 503)
+  const refused = await service.post(publishPaths.all, oneAlert())
+  t.equal(refused.status, 503)
+  t.match(refused.body, { code: 'NOT_READY' })
+  t.match((await service.get('/status')).body.queue, { available: false, warnings: ['Redis is not reachable'] })
+
+  await queue.redis.start()
+  await eventually('it is ready', async () => (await service.get('/readyz')).status === 200)
+  t.equal((await service.post(publishPaths.all, oneAlert())).status, 200)
+  t.match((await service.get('/status')).body.queue, { available: true, warnings: [] })
+})
+
+onRedis(t, 'one that may forget is told of at the start, also when it comes late', async (t, queue) => {
+  await queue.redis.stop()
+  const service = await startTestService(t, { env: { ...queue.env, LOG_LEVEL: 'warn' } })
+  await queue.redis.start('--appendonly', 'no')
+  await eventually('it is ready', async () => (await service.get('/readyz')).status === 200)
+  const said = service.logs.filter(({ level }) => level === 40).map(({ msg }) => msg)
+  const warning = 'Redis has its append-only file off: what is owed is lost when it restarts (set appendonly yes)'
+  t.ok(said.includes(warning), said.join('\n'))
+  t.match((await service.get('/status')).body.queue, { warnings: [warning] })
+})
+
+for (const how of ['stopped', 'frozen'] as const) {
+  onRedis(
+    t,
+    `while it is ${how}, who can be reached is reached, what cannot be owned is 503, and nothing is lost`,
+    async (t, queue) => {
+      const up = await startStandIn(t)
+      const down = await startStandIn(t, { status: 503 })
+      const service = await startTestService(t, {
+        env: { ...queue.env, RETRY_BASE: '20ms', RETRY_MAX_DELAY: '50ms', CIRCUIT_FAILURE_THRESHOLD: '1000' },
+        targets: [webhook('down', down.url), webhook('up', up.url)]
+      })
+      const owed = await service.post(publishPaths.all, alertmanagerBody(['Before']))
+      t.equal(owed.status, 207)
+      if (how === 'frozen') queue.redis.pause()
+      else await queue.redis.stop()
+
+      const delivered = await service.post(`${publishPaths.named}?target=up`, alertmanagerBody(['During']))
+      t.equal(delivered.status, 200)
+      const refused = await service.post(publishPaths.all, alertmanagerBody(['Refused']))
+      t.equal(refused.status, 503)
+      t.match(refused.body, {
+        code: 'QUEUE_UNAVAILABLE',
+        success: true,
+        results: [{ queued: undefined }, { success: true }]
+      })
+      t.match(refused.headers.get('retry-after'), /^\d+$/)
+      const again = await service.post(publishPaths.all, alertmanagerBody(['Refused']))
+      t.equal(again.status, 503)
+      t.match(again.body.results, [{ success: false }, { success: true, deduplicated: true }], 'who has it is known')
+      t.equal((await service.get('/readyz')).status, 200, 'a loss after the start shows elsewhere')
+      t.match((await service.get('/status')).body.queue, { available: false })
+
+      if (how === 'frozen') queue.redis.resume()
+      else await queue.redis.start()
+      await eventually('it is back', async () => (await service.get('/status')).body.queue.available)
+      const failedTries = down.requests.length
+      down.answer({})
+      // Alertmanager tries again what got no 2xx; who has it is left alone.
+      const retried = await service.post(publishPaths.all, alertmanagerBody(['Refused']))
+      t.equal(retried.status, 200)
+      t.match(retried.body.results, [{ deduplicated: undefined }, { deduplicated: true }])
+      const twin = await service.post(`${publishPaths.named}?target=up`, alertmanagerBody(['During']))
+      t.match(twin.body.results, [{ success: true, deduplicated: true }])
+      await workedOff(service)
+      t.same(namesAt(up), ['Before', 'During', 'Refused'])
+      t.same(namesAt(down).slice(failedTries).sort(), ['Before', 'Refused'], 'what was owed before is delivered')
+    }
+  )
+}
+
+const namesAt = (hook: StandIn) => hook.requests.map(request => request.json().alerts[0].labels.alertname)
+
+onEachQueue(t, 'what was owed is still owed, and known, after a restart', async (t, queue) => {
+  const down = await startStandIn(t, { status: 503 })
+  const up = await startStandIn(t)
+  const options = {
+    env: { ...queue.env, RETRY_BASE: '1h' },
+    targets: [webhook('down', down.url), webhook('up', up.url)]
+  }
+  const before = await startTestService(t, options)
+  const first = await before.post(publishPaths.all, alertmanagerBody())
+  t.equal(first.status, 207)
+  const id = first.body.results[0].delivery_id
+  await before.stop()
+
+  const after = await startTestService(t, options)
+  await eventually('it was tried again', () => down.requests.length > 1)
+  const again = await after.post(publishPaths.all, alertmanagerBody())
+  t.equal(again.status, 207)
+  t.match(again.body.results, [
+    { queued: true, delivery_id: id },
+    { success: true, deduplicated: true }
+  ])
+  t.match((await after.get(`/api/v1/deliveries/${id}`)).body, { id, state: 'queued', target: 'down' })
+  down.answer({})
+  await after.retarget([webhook('down', `${down.url}/changed`), webhook('up', up.url)])
+  await workedOff(after)
+  t.equal(up.requests.length, 1)
+  const keys = new Set(down.requests.map(({ headers }) => headers['idempotency-key']))
+  t.equal(keys.size, 1, 'all its attempts carry one key')
+})
+
+t.test('a second process on the directory is refused with the reason', async t => {
+  const QUEUE_DIR = t.testdir()
+  await startTestService(t, { env: { QUEUE_DIR } })
+  await t.rejects(startTestService(t, { env: { QUEUE_DIR } }), {
+    message: `the queue directory ${QUEUE_DIR} is in use by another process`
+  })
+})
+
+t.test('a directory that cannot be written is refused with the reason', async t => {
+  const QUEUE_DIR = join(t.testdir({ file: '' }), 'file')
+  await t.rejects(startTestService(t, { env: { QUEUE_DIR } }), { message: /^the queue directory .*file cannot be / })
+  if (process.getuid?.() === 0) return
+  const closed = t.testdir()
+  await chmod(closed, 0o500)
+  await t.rejects(startTestService(t, { env: { QUEUE_DIR: closed } }), { message: /cannot be .*: EACCES/ })
+})

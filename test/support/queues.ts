@@ -1,0 +1,47 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { needs } from './programs.js'
+import { type RedisServer, startRedis } from './redis.js'
+import type { TestService } from './service.js'
+
+/** A queue of its own for one test: the environment that services share to share it. */
+export interface OwnQueue {
+  readonly env: Record<string, string>
+  readonly redis: RedisServer | undefined
+}
+
+/** The same test on every queue that outlives the process: the embedded one, and Redis where there is one. */
+export function onEachQueue(t: Test, name: string, run: (t: Test, queue: OwnQueue) => Promise<void>): void {
+  t.test(`embedded: ${name}`, t => run(t, { env: { QUEUE: 'embedded', QUEUE_DIR: t.testdir() }, redis: undefined }))
+  onRedis(t, name, run)
+}
+
+/** The same on Redis only, or skipped where there is none. */
+export function onRedis(
+  t: Test,
+  name: string,
+  run: (t: Test, queue: Required<OwnQueue> & { redis: RedisServer }) => Promise<void>
+): void {
+  t.test(`redis: ${name}`, async t => {
+    if (!needs(t, 'redis-server')) return
+    const redis = await startRedis(t)
+    await run(t, { env: { QUEUE: 'redis', REDIS_URL: redis.url.reveal() }, redis })
+  })
+}
+
+/** Waits until something holds; fails after 15 s of real time, however the clock is put. */
+export async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const end = performance.now() + 15_000; !(await holds()); await sleep(10)) {
+    if (performance.now() > end) throw new Error(`waited 15 s in vain until ${what}`)
+  }
+}
+
+/** What is owed now. */
+export async function depth(service: TestService): Promise<number> {
+  return (await service.get('/api/v1/queue')).body.depth
+}
+
+/** Waits until nothing is owed any more. */
+export function workedOff(service: TestService): Promise<void> {
+  return eventually('nothing is owed', async () => (await depth(service)) === 0)
+}
