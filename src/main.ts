@@ -11,12 +11,12 @@ if (!reading.ok) {
 }
 const config = reading.value
 // Lines are gathered for a moment: a write for each would cost more than the line. pino writes the rest at exit.
-const lines = destination({ sync: false, minLength: 4_096 })
+const lines = destination({ sync: false, minLength: 8_192 })
 setInterval(() => lines.flush(), 200).unref()
 const log = pino({ level: config.LOG_LEVEL }, lines)
 
 try {
-  const service = await startService(config, { log, targetsFileNamed: process.env.TARGETS_FILE !== undefined })
+  const service = await startService(config, { log, targetsFileNamed: Boolean(process.env.TARGETS_FILE?.trim()) })
   // Its own delay is longer than the drain, and a second signal stops at once.
   closeWithGrace(
     { delay: config.DRAIN_TIMEOUT + 10_000, logger: { error: (message: string) => log.error(message) } as never },
