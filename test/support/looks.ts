@@ -19,8 +19,8 @@ export function watchLooks() {
 }
 
 /** Waits until something holds; fails after 10 s. */
-export async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !holds(); await sleep(10)) {
+export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + 10_000; !(await holds()); await sleep(10)) {
     if (Date.now() > end) throw new Error(`waited 10 s in vain until ${what}`)
   }
 }
