@@ -78,6 +78,10 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   }
   await warn()
 
+  const otlp = config.OTEL_EXPORTER_OTLP_ENDPOINT
+  // Imported only where it is used: nobody else pays for it.
+  const tracing = otlp ? (await import('./tracing.js')).startTracing({ endpoint: otlp, version, log }) : undefined
+  const tracer = tracing?.tracer
   const mode = createMode({ now })
   const statistics = createStatistics({ now })
   const deliveryLog = createDeliveryLog({ now })
@@ -129,6 +133,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     store,
     owed,
     sender,
+    tracer,
     breakerRules,
     now,
     random: Math.random,
@@ -156,6 +161,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     store,
     roster,
     deliver,
+    tracer,
     now,
     ackTimeoutMs: config.ACK_TIMEOUT,
     dedupWindowMs: config.DEDUP_WINDOW,
@@ -362,6 +368,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     while (deliveries > 0 && now() < until + 4_000) await pause(20)
     await app.close()
     await store.close()
+    await tracing?.stop()
     log.info('stopped')
   }
 

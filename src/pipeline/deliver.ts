@@ -26,6 +26,7 @@ import { merge, type Sequenced, type Step, stepOf, type TargetState, unpackState
 import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
 import type { Owed } from './owed.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
+import type { Tracer } from './tracer.js'
 
 /** Why a target that was asked for is not reached now. */
 export type HeldBack = 'circuit_open' | 'unhealthy' | 'degraded'
@@ -52,7 +53,8 @@ export interface Job {
   readonly patienceMs: number
   /** Room among the deliveries of the publish; false if the publish ended first. */
   readonly room?: (() => Promise<boolean>) | undefined
-  readonly traceparent?: string | undefined
+  /** Of its publish, and of its own delivery once that has begun where traces are made. */
+  traceparent?: string | undefined
   /** What was known of the alerts when the notification was accepted: it still holds if no lane had to be waited for. */
   readonly records: readonly (Fields | undefined)[] | undefined
   /** The publish is a new round of its key, so the ledger cannot know of it. */
@@ -101,6 +103,7 @@ export interface DeliverDeps {
   readonly owed: Owed
   readonly sender: Sender
   readonly events: DeliveryEvents
+  readonly tracer?: Tracer | undefined
   readonly breakerRules: BreakerRules
   readonly retryRules: RetryRules
   readonly attemptTimeoutMs: number
@@ -147,11 +150,13 @@ export interface Deliver {
 }
 
 export function createDeliver(deps: DeliverDeps): Deliver {
-  const { store, owed, sender, events, breakerRules, retryRules, now } = deps
+  const { store, owed, sender, events, tracer, breakerRules, retryRules, now } = deps
 
   async function deliver(job: Job): Promise<PartResult> {
     const startedAt = now()
     events.started(job)
+    const span = tracer?.delivery(job)
+    if (span) job.traceparent = span.traceparent
     const held: Held = { tickets: [], holds: [] }
     let result: PartResult
     try {
@@ -169,6 +174,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       for (const hold of held.holds) store.release(hold)
       for (const ticket of held.tickets) ticket.leave()
     }
+    span?.end(result)
     events.settled(job, result)
     return result
   }
@@ -225,16 +231,18 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const began = now()
     let attempted: Attempted | undefined
     job.running = true
+    const span = tracer?.attempt(job)
     try {
       attempted = await attempt(live.target, messageOf(job, known, began, firedAndResolved), sender, {
         until: job.until,
         exchangeMs: live.target.settings.timeout ?? deps.attemptTimeoutMs,
-        traceparent: job.traceparent,
+        traceparent: span ? span.traceparent : job.traceparent,
         now
       })
     } finally {
       job.running = false
       live.slots.give()
+      span?.end(attempted)
       if (!attempted) setBreaker(live, neutral(live.breaker, admitted.probe))
     }
     return settle(job, attempted, { began, startedAt, hold, probe: admitted.probe, states })

@@ -41,6 +41,8 @@ export interface Entry {
   readonly publish_id: string
   /** What the outbound key is derived from: publish key and round. */
   readonly base: string
+  /** The trace that its attempts belong to, as W3C trace context. */
+  readonly traceparent?: string | undefined
   readonly refs: readonly Ref[]
   readonly accepted_at: number
   readonly due_at: number

@@ -29,6 +29,7 @@ import {
 import type { Roster } from './roster.js'
 import { type Choice, choose, type Scope } from './select.js'
 import { createSlots, type Slots } from './slots.js'
+import type { Tracer } from './tracer.js'
 
 export interface PublishRequest {
   readonly accepted: Accepted
@@ -63,6 +64,7 @@ export interface PublishDeps {
   readonly roster: Roster
   readonly deliver: Deliver
   readonly events: PublishEvents
+  readonly tracer?: Tracer | undefined
   readonly ackTimeoutMs: number
   readonly dedupWindowMs: number
   readonly healthIntervalMs: number
@@ -101,7 +103,7 @@ export interface Publish {
 }
 
 export function createPublish(deps: PublishDeps): Publish {
-  const { store, roster, deliver, events, now } = deps
+  const { store, roster, deliver, events, tracer, now } = deps
   const underWay = new Set<Hurry>()
   /** Keys of a shared store that are being looked up. */
   const looking = new Map<string, Promise<unknown>>()
@@ -110,10 +112,14 @@ export function createPublish(deps: PublishDeps): Publish {
     async publish(request) {
       const hurry = createHurry()
       underWay.add(hurry)
+      const span = tracer?.publish(request)
+      let published: Published | undefined
       try {
-        return await publish(request, hurry)
+        published = await publish(span ? { ...request, traceparent: span.traceparent } : request, hurry)
+        return published
       } finally {
         underWay.delete(hurry)
+        span?.end(published)
       }
     },
     inFlight: () => underWay.size,
@@ -183,6 +189,7 @@ export function createPublish(deps: PublishDeps): Publish {
         body: whole && live.target.wire.wantsBytes ? text() : undefined,
         publish_id: publishId,
         base,
+        traceparent: request.traceparent,
         refs,
         accepted_at: acceptedAt,
         due_at: acceptedAt,

@@ -174,6 +174,7 @@ export function createRetry(deps: RetryDeps): Retry {
       hurry: unhurried,
       until: now() + (live.target.settings.timeout ?? deps.attemptTimeoutMs),
       patienceMs: 0,
+      traceparent: clean.traceparent,
       records: undefined,
       fresh: false
     }
