@@ -92,6 +92,10 @@ function problemsOf(schema: TSchema, errors: SchemaError[], root: string): Probl
         const field = join(root, `${error.instancePath}/${escaped(name)}`)
         problems.set(field, { field, message: 'is not a name that is allowed here', suggestion })
       }
+    } else if (error.keyword === 'boolean' && error.schemaPath.endsWith('/additionalProperties')) {
+      // One for each unknown field; where there are too many, the error that sums them up is cut off.
+      const field = join(root, error.instancePath)
+      problems.set(field, { field, message: 'is not a known field', suggestion: 'check the spelling, or remove it' })
     } else if (error.keyword !== 'boolean' && !error.schemaPath.endsWith('/propertyNames')) {
       const field = join(root, error.instancePath)
       if (!problems.has(field)) problems.set(field, { field, ...wording(at(schema, error.instancePath), error) })

@@ -181,3 +181,8 @@ t.test('whatever the input, it is read or refused in words, and never repeated',
     )
   )
 })
+
+t.test('more unknown fields than errors are counted are told of nonetheless', async t => {
+  const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`extra${index}`, 1]))
+  t.equal(problems({ name: 'x', ...many })[0], 'extra0 is not a known field: check the spelling, or remove it')
+})
