@@ -1,0 +1,104 @@
+import { connect } from 'node:net'
+import t from 'tap'
+import { errorBody, errorTable } from '../../src/errors.js'
+import { openPost } from '../support/raw.js'
+import { oneAlert, publishPaths, startTestService } from '../support/service.js'
+
+t.test('each code has its one status, and says what it means', async t => {
+  t.same(Object.fromEntries(Object.entries(errorTable).map(([code, [status]]) => [code, status])), {
+    INVALID_INPUT: 400,
+    UNAUTHORIZED: 401,
+    FORBIDDEN: 403,
+    NOT_FOUND: 404,
+    TARGET_NOT_FOUND: 404,
+    CONFLICT: 409,
+    TOO_LARGE: 413,
+    NOT_JSON: 415,
+    TOO_MANY_REQUESTS: 429,
+    INTERNAL: 500,
+    ALL_TARGETS_FAILED: 502,
+    NO_HEALTHY_TARGETS: 503,
+    NO_ENABLED_TARGETS: 503,
+    QUEUE_UNAVAILABLE: 503,
+    OVERLOADED: 503,
+    NOT_READY: 503,
+    DRAINING: 503,
+    PUBLISH_TIMEOUT: 504
+  })
+  for (const code of Object.keys(errorTable) as (keyof typeof errorTable)[]) {
+    const { statusCode, error, message } = errorBody(code)
+    t.ok(statusCode && error && message, code)
+  }
+})
+
+t.test('however much is wrong, an error stays below 1 KiB and names the first problems', async t => {
+  const labels = Object.fromEntries(
+    Array.from({ length: 500 }, (_, index) => [`label_${index}_${'x'.repeat(200)}`, index])
+  )
+  const service = await startTestService(t, {})
+  for (const body of [
+    { alert: { status: 'firing', labels } },
+    { alerts: Array.from({ length: 1_000 }, () => ({ status: 'odd', labels: { a: 1 } })) },
+    { ...oneAlert(), options: Object.fromEntries(Object.keys(labels).map(name => [name, 1])) }
+  ]) {
+    const { status, text, body: answer } = await service.post(publishPaths.all, body)
+    t.equal(status, 400)
+    t.ok(Buffer.byteLength(text) < 1024, `${Buffer.byteLength(text)} bytes`)
+    t.ok(answer.details.length > 0)
+  }
+})
+
+t.test('unknown routes and wrong methods are told as such', async t => {
+  const service = await startTestService(t, {})
+  for (const [method, path] of [
+    ['GET', '/nothing'],
+    ['GET', publishPaths.all],
+    ['PUT', publishPaths.all],
+    ['DELETE', '/status'],
+    ['GET', '/api/v1/targets/a/b/c'],
+    ['GET', '/..%2f..%2fetc/passwd']
+  ] as const) {
+    const { status, body } = await service.send(method, path)
+    t.equal(status, 404, `${method} ${path}`)
+    t.match(body, { statusCode: 404, code: 'NOT_FOUND', error: 'Not Found' })
+  }
+})
+
+t.test('what HTTP itself forbids does not harm the service', async t => {
+  const service = await startTestService(t, {})
+  const { port } = new URL(service.url)
+  for (const text of [
+    'GARBAGE\r\n\r\n',
+    `POST ${publishPaths.all} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\ntransfer-encoding: chunked\r\n\r\n`,
+    `POST ${publishPaths.all} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n`,
+    `GET /status HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`,
+    `GET /%zz HTTP/1.1\r\nhost: x\r\n\r\n`
+  ]) {
+    const answer = await new Promise<string>(resolve => {
+      let got = ''
+      const socket = connect(Number(port), '127.0.0.1', () => socket.write(text))
+      socket.on('data', chunk => {
+        got += chunk
+        socket.end()
+      })
+      socket.on('error', () => {})
+      socket.on('close', () => resolve(got))
+    })
+    t.match(answer, /^HTTP\/1\.1 4\d\d /, text.slice(0, 40))
+  }
+  const aborted = openPost(service.url + publishPaths.all, { 'content-length': 1000 })
+  aborted.request.write('{"alert":')
+  aborted.request.destroy()
+  t.equal((await service.get('/healthz')).status, 200)
+})
+
+t.test('a POST that needs no body takes none, an empty one and an empty object, with any content type', async t => {
+  const service = await startTestService(t, { targets: [{ name: 'hook', type: 'webhook', url: 'http://127.0.0.1:9' }] })
+  const path = '/api/v1/targets/hook/circuit/reset'
+  t.equal((await service.post(path)).status, 200)
+  t.equal((await service.post(path, '')).status, 200)
+  t.equal((await service.post(path, {})).status, 200)
+  t.equal((await service.post(path, '{}', { 'content-type': 'text/plain' })).status, 200)
+  t.equal((await service.post(path, '[]')).status, 400)
+  t.equal((await service.post(path, '{')).status, 400)
+})
