@@ -1,6 +1,5 @@
 import { hostname } from 'node:os'
 import {
-  type Attributes,
   type Context,
   type Link,
   ROOT_CONTEXT,
@@ -15,9 +14,9 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
 import type { Logger } from 'pino'
-import { type Job, type PartResult, untouched } from './pipeline/deliver.js'
-import type { Published } from './pipeline/publish.js'
+import type { Job } from './pipeline/deliver.js'
 import type { Span, Tracer } from './pipeline/tracer.js'
+import { attemptTold, brokenOff, deliveryTold, publishTold, type Told, whereTo } from './tracing/told.js'
 
 export interface TracingOptions {
   /** Base URL of an OTLP/HTTP receiver: spans go to `/v1/traces` below it, as JSON. */
@@ -30,12 +29,6 @@ export interface Tracing {
   readonly tracer: Tracer
   /** Sends what is left, for 2 s at most. */
   stop(): Promise<void>
-}
-
-/** What a span tells at its end; `failed`: its status is an error, for this reason. */
-interface Told {
-  readonly attributes: Attributes
-  readonly failed?: string | undefined
 }
 
 const longestFlushMs = 2_000
@@ -90,11 +83,7 @@ export function startTracing({ endpoint, version, log }: TracingOptions): Tracin
       attempt(job) {
         const attributes = { ...whereTo(job), attempt: job.entry.tries + 1 }
         const options = { kind: SpanKind.CLIENT, attributes, links: linksOf(job) }
-        return begin('attempt', parentOf(job.traceparent), options, ({ outcome, statusCode }) =>
-          outcome.kind === 'delivered'
-            ? { attributes: { status_code: statusCode } }
-            : { attributes: { status_code: statusCode, ...failureTold(outcome) }, failed: outcome.reason }
-        )
+        return begin('attempt', parentOf(job.traceparent), options, attemptTold)
       }
     },
     async stop() {
@@ -105,62 +94,6 @@ export function startTracing({ endpoint, version, log }: TracingOptions): Tracin
       await Promise.race([provider.shutdown().catch(() => {}), late])
       clearTimeout(timer)
     }
-  }
-}
-
-const brokenOff: Told = { attributes: {}, failed: 'internal' }
-
-function publishTold(published: Published): Told {
-  if (published.kind === 'cancelled') return { attributes: { code: 'PUBLISH_CANCELLED' } }
-  if (published.kind === 'no_enabled_targets') {
-    return { attributes: { status_code: 503, code: 'NO_ENABLED_TARGETS' }, failed: 'NO_ENABLED_TARGETS' }
-  }
-  const { result, verdict } = published
-  const code = 'code' in verdict ? verdict.code : undefined
-  const attributes = {
-    publish_id: result.publish_id,
-    status_code: verdict.status,
-    code,
-    total_targets: result.total_targets,
-    success_count: result.success_count,
-    failure_count: result.failure_count,
-    skipped_count: result.skipped_count,
-    queued_count: result.queued_count
-  }
-  return { attributes, failed: verdict.status >= 500 ? (code ?? String(verdict.status)) : undefined }
-}
-
-/** Undefined if another process was at it: it is looked at often, and nothing happens. */
-function deliveryTold({ entry }: Job, result: PartResult): Told | undefined {
-  if (result === untouched) return undefined
-  const { kind, attempts, statusCode } = result
-  const failure = 'failure' in result ? result.failure : undefined
-  const attributes = {
-    // What it took over may have given it another id.
-    delivery_id: entry.id,
-    // The words of the delivery log.
-    state: kind === 'unowned' ? 'failed' : kind,
-    attempts,
-    status_code: statusCode,
-    ...('recorded' in result && result.recorded ? { deduplicated: true } : {}),
-    ...('heldBack' in result && result.heldBack ? { held_back: result.heldBack } : {}),
-    ...('step' in result ? { step: result.step } : {}),
-    ...(failure ? failureTold(failure) : {})
-  }
-  const isLost = kind === 'refused' || kind === 'unowned'
-  return { attributes, failed: isLost ? (failure?.reason ?? kind) : undefined }
-}
-
-function failureTold({ type, reason }: { readonly type: string; readonly reason: string }): Attributes {
-  return { error_type: type, error_reason: reason }
-}
-
-function whereTo({ entry, live }: Job): Attributes {
-  return {
-    publish_id: entry.publish_id,
-    target_name: live.name,
-    target_type: live.type,
-    alert_count: entry.alerts.length
   }
 }
 
