@@ -105,6 +105,8 @@ export interface Publish {
 export function createPublish(deps: PublishDeps): Publish {
   const { store, roster, deliver, events, tracer, now } = deps
   const underWay = new Set<Hurry>()
+  /** The place of the notification that was accepted last. */
+  let latest = 0
   /** Keys of a shared store that are being looked up. */
   const looking = new Map<string, Promise<unknown>>()
 
@@ -132,7 +134,10 @@ export function createPublish(deps: PublishDeps): Publish {
     const acceptedAt = now()
     const { accepted, options } = request
     const { notification } = accepted
+    const many = accepted.notification.alerts.length > startedAtOnce
+    if (many) await turn()
     const admission = await admit(request, acceptedAt)
+    if (many) await turn()
     const choices = choose(notification, roster, {
       scope: request.scope,
       ...(request.names ? { names: request.names } : {}),
@@ -213,7 +218,7 @@ export function createPublish(deps: PublishDeps): Publish {
         traceparent: request.traceparent,
         records: whole ? admission.records : recordsOf(part.alerts),
         // After a pause others may have been at it.
-        fresh: admission.isNew && started < startedAtOnce,
+        fresh: admission.isNew && latest === admission.seq,
         running: false,
         handing: undefined
       }
@@ -226,7 +231,7 @@ export function createPublish(deps: PublishDeps): Publish {
       const entrance =
         room && !choice.heldBack ? entranceTo(room, hurry, choice.live.last?.success !== false) : undefined
       for (let index = 0; index < parts.length; index++) {
-        if (++started % startedAtOnce === 0) await new Promise(resolve => setImmediate(resolve))
+        if (++started % startedAtOnce === 0) await turn()
         const job = jobOf(choice, parts[index]!, entrance?.enter)
         jobs.push(job)
         ends.push(
@@ -251,14 +256,18 @@ export function createPublish(deps: PublishDeps): Publish {
       durationMs: 0,
       started: Promise.resolve()
     }))
-    for (const delivery of deliveries) delivery.started = start(delivery)
+    for (const delivery of deliveries) {
+      delivery.started = start(delivery)
+      // Many alerts take their time to be written for each target: others get the event loop in between.
+      if (many) await turn()
+    }
     const all = Promise.all(
       deliveries.map(async delivery => {
         await delivery.started
         await Promise.all(delivery.ends)
       })
     )
-    if (!(await inTime(all, hurry, accepted.source, until - acceptedAt))) await handOver(deliveries)
+    if (!(await inTime(all, hurry, accepted.source, until - now()))) await handOver(deliveries)
 
     const tookMs = now() - acceptedAt
     const outcomes = deliveries.map(delivery => ({
@@ -370,6 +379,7 @@ export function createPublish(deps: PublishDeps): Publish {
     try {
       const next = store.next()
       const seq = typeof next === 'number' ? next : await next
+      latest = seq
       const ids = alerts.map(alert => alertId(alert.fingerprint))
       if (key !== undefined) ids.push(ledgerId(key))
       const chosen =
@@ -431,6 +441,8 @@ export function createPublish(deps: PublishDeps): Publish {
     store.note([{ id: ledgerId(key), set: { m: { ...known, answeredAt: now() } }, expiresAt: now() + ledgerMs }])
   }
 }
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 function isOutdated(alert: Alert, record: Fields | undefined): boolean {
   return typeof record?.k === 'string' && record.k !== stateOf(alert)

@@ -135,13 +135,13 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
           details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }]
         })
       }
-      const { accepted, options, names } = understood(request, scope)
+      const { accepted, options, names } = await understood(request, scope)
       return deps.explain({ notification: accepted.notification, scope, options, ...(names ? { names } : {}) })
     }
   )
 
   async function publish(request: FastifyRequest, reply: FastifyReply, scope: Scope): Promise<FastifyReply> {
-    const { accepted, options, names } = understood(request, scope)
+    const { accepted, options, names } = await understood(request, scope)
     const { raw } = reply
     let gone: (() => void) | undefined
     let answered: (() => void) | undefined
@@ -173,8 +173,10 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       .send(JSON.stringify(body))
   }
 
-  function understood(request: FastifyRequest, scope: Scope) {
+  async function understood(request: FastifyRequest, scope: Scope) {
     const body = jsonBody(request)
+    // Reading a large body takes its time: others get the event loop before it goes on.
+    if ((request.body as Buffer).length > largeBytes) await new Promise(resolve => setImmediate(resolve))
     const reading = accept(body, request.body as Buffer, deps.now())
     if (!reading.ok) {
       deps.received(undefined)
@@ -203,6 +205,8 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     return { accepted, names, options }
   }
 }
+
+const largeBytes = 256 * 1024
 
 function isScope(text: string): text is Scope {
   return (scopes as readonly string[]).includes(text)
