@@ -1,5 +1,16 @@
 import type { Change, Store } from '../queues/contract.js'
-import { alertId, type DeadLetter, deadId, type Entry, ledgerId, outcomeField, slotId, stored } from './entry.js'
+import {
+  alertId,
+  type DeadLetter,
+  deadId,
+  type Entry,
+  ledgerId,
+  outcomeField,
+  outcomeId,
+  slotId,
+  stored
+} from './entry.js'
+import type { Round } from './ledger.js'
 
 export interface LetterFilter {
   readonly target?: string | undefined
@@ -77,7 +88,11 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
       if (options.dryRun) continue
       const dueAt = Math.max(now(), nextAt.get(letter.target) ?? 0)
       nextAt.set(letter.target, dueAt + options.spacingMs)
-      await store.write(back(letter, dueAt, now()))
+      const ledgers = await store.read(letter.refs.map(ref => ledgerId(ref.key)))
+      const current = letter.refs.filter(
+        ({ round }, index) => (ledgers[index]?.m as Round | undefined)?.round === round
+      )
+      await store.write(back({ ...letter, refs: current }, dueAt, now()))
       events.replayed(letter.target, 'queued')
       events.removed(letter.target)
     }
@@ -131,17 +146,17 @@ function matches(letter: DeadLetter, { target, error_reason }: LetterFilter): bo
   )
 }
 
-/** The changes that make a dead letter an entry again, with a fresh age. */
+/** The changes that make a dead letter an entry again. It is tried as long as a new one, but tells its readers how late it is. */
 function back(letter: DeadLetter, dueAt: number, now: number): Change[] {
   const { buried_at: _, failure: __, ...rest } = letter
-  const entry: Entry = { ...rest, due_at: dueAt, accepted_at: now, tries: 0 }
+  const entry: Entry = { ...rest, due_at: dueAt, replayed_at: now, tries: 0 }
   return [
     { id: deadId(entry.id), drop: true },
     stored(entry),
     { id: slotId(entry), set: { [entry.id]: 1 } },
     ...entry.refs.map(ref => ({
-      id: ledgerId(ref.key),
-      set: { [outcomeField(ref.round, entry.target, entry.part)]: ['q', entry.id] }
+      id: outcomeId(ref, entry.part),
+      set: { [outcomeField(entry.target)]: ['q', entry.id] }
     }))
   ]
 }

@@ -11,17 +11,17 @@ import {
   attemptsKept,
   type Entry,
   entryId,
-  ledgerId,
   memoryId,
   notificationOf,
   outcomeField,
+  outcomeId,
   type Ref,
   slotId,
   stateField
 } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Ticket } from './lanes.js'
-import { contentKeyOf } from './ledger.js'
+import { contentKeyOf, type Round } from './ledger.js'
 import { merge, type Sequenced, type Step, stepOf, type TargetState, unpackState } from './lifecycle.js'
 import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
 import type { Owed } from './owed.js'
@@ -37,8 +37,6 @@ export interface Job {
   entry: Entry
   /** What the entry's alerts came in. */
   notification: Notification
-  /** Of the entry's base and alerts, where it is already known. */
-  contentKey: string | undefined
   /** The entry stands in the store, where it must be settled. */
   stored: boolean
   /** Entries that waited in the same slot and are now carried by this one. */
@@ -61,6 +59,8 @@ export interface Job {
   readonly fresh: boolean
   /** An attempt is under way. */
   running: boolean
+  /** The running attempt is being written down: its outcome must not be before that. */
+  handing: Promise<unknown> | undefined
 }
 
 /** What became of one part. */
@@ -117,7 +117,7 @@ interface Known {
   readonly memory: Memory
   readonly waiting: readonly string[]
   readonly ledger: Fields | undefined
-  /** Whether the entry still stands in the queue: another process may have worked it off. */
+  /** Whether the entry still stands in the queue as it was read: another process may have been at it meanwhile. */
   readonly stands: boolean
   /** Whether a delivery of the same part for the same key has succeeded. */
   readonly deliveredElsewhere: boolean
@@ -209,15 +209,18 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     let known = already ?? (await recall(job))
     if (job.stored && !known.stands) return untouched
     // Two callers had it owned at once, and the other one's was faster.
-    if (job.stored && known.deliveredElsewhere) return owed.close(job, 'outdated')
+    if (job.stored && known.deliveredElsewhere) return owed.close(job, [])
     const recorded = job.stored ? undefined : recordedOutcome(job, known.ledger)
     if (recorded) return recorded
     if (known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
 
     const { steps, firedAndResolved, telling } = plan(job, known.states)
-    if (telling === 0) return owed.close(job, steps[0] as 'outdated')
+    if (telling === 0) return owed.close(job, steps)
     let { states } = known
     if (telling < steps.length) {
+      // What is not told replaces what waits all the same, in whatever slot that is.
+      const untold = job.entry.alerts.filter((_, index) => states[index]?.owed && isSettled(steps[index]!))
+      if (untold.length > 0) owed.dismiss(job.entry, untold)
       states = states.filter((_, index) => tells(steps[index]!))
       narrow(job, steps)
     }
@@ -232,6 +235,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     let attempted: Attempted | undefined
     job.running = true
     const span = tracer?.attempt(job)
+    if (job.stored || job.folded.length > 0) owed.begin(job)
     try {
       attempted = await attempt(live.target, messageOf(job, known, began, firedAndResolved), sender, {
         until: job.until,
@@ -245,6 +249,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       span?.end(attempted)
       if (!attempted) setBreaker(live, neutral(live.breaker, admitted.probe))
     }
+    if (job.handing) await job.handing
     return settle(job, attempted, { began, startedAt, hold, probe: admitted.probe, states })
   }
 
@@ -270,27 +275,39 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const ids = [
       slotId(entry),
       memoryId(entry),
-      job.stored ? entryId(entry.id) : first ? ledgerId(first.key) : '',
+      job.stored ? entryId(entry.id) : first ? outcomeId(first, entry.part) : '',
       ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
-      ...(job.stored ? refs.map(ref => ledgerId(ref.key)) : [])
+      ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
     ]
-    const isDelivered = (ref: Ref, ledger: Fields | undefined): boolean => {
-      const outcome = ledger?.[outcomeField(ref.round, entry.target, entry.part)]
-      return Array.isArray(outcome) && outcome[0] === 'd'
+    const field = outcomeField(entry.target)
+    const isDelivered = (ledger: Fields | undefined): boolean => typeof ledger?.[field] === 'string'
+    const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
+      entry.part === '' && ledger !== undefined && (ledger.m as Round | undefined)?.round !== round
+    const read = (records: readonly (Fields | undefined)[]): Known => {
+      const ledgers = records.slice(3 + alerts.length)
+      // How an earlier round ends is no business of the one that began since.
+      if (job.stored && refs.some((ref, index) => isOver(ref, ledgers[index])))
+        job.entry = { ...entry, refs: refs.filter((ref, index) => !isOver(ref, ledgers[index])) }
+      return known(records, ledgers)
     }
-    const read = (records: readonly (Fields | undefined)[]): Known => ({
+    const known = (records: readonly (Fields | undefined)[], ledgers: readonly (Fields | undefined)[]): Known => ({
       waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
       memory: (records[1] ?? {}) as Memory,
       ledger: job.stored ? undefined : records[2],
-      stands: records[2] !== undefined,
-      deliveredElsewhere:
-        job.stored &&
-        refs.length > 0 &&
-        refs.every((ref, index) => isDelivered(ref, records[3 + alerts.length + index])),
+      stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
+      deliveredElsewhere: job.stored && refs.length > 0 && refs.every((_, index) => isDelivered(ledgers[index])),
       states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[stateField(job.live.name)]))
     })
-    const records = store.read(ids)
+    const records = store.read(ids, store.shared ? needed(job) : undefined)
     return records instanceof Promise ? records.then(read, () => read([])) : read(records)
+  }
+
+  /** Of the records of alerts and keys just the job's own fields: a thousand targets or parts may have theirs there. */
+  function needed({ entry, live, stored }: Job): (readonly string[] | undefined)[] {
+    const ofAlert = [stateField(live.name)]
+    const ofKey = ['m', outcomeField(entry.target)]
+    const first = stored ? undefined : ofKey
+    return [undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...entry.refs.map(() => ofKey)]
   }
 
   /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */
@@ -384,15 +401,15 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   function messageOf(job: Job, known: Known, at: number, firedAndResolved: boolean): Message {
     const { entry, live, notification } = job
-    const content = job.contentKey ?? contentKeyOf(entry.base, alertsOf(entry.alerts))
+    const content = entry.content ?? contentKeyOf(entry.base, alertsOf(entry.alerts))
     return {
       notification,
-      alerts: job.contentKey === undefined ? alertsOf(entry.alerts) : notification.alerts,
+      alerts: entry.content === undefined ? alertsOf(entry.alerts) : notification.alerts,
       part: entry.part,
       publishId: entry.publish_id,
-      deliveryKey: `${content.slice(0, 24)}-${live.mark}`,
+      deliveryKey: `${content}-${live.mark}`,
       now: at,
-      lateByMs: job.stored ? at - entry.accepted_at : 0,
+      lateByMs: job.stored || job.folded.length > 0 ? at - entry.accepted_at : 0,
       memory: known.memory,
       mayHave: entry.may_have || known.states.some(state => state?.has === 'firing' && !state.sure),
       firedAndResolved,
@@ -427,7 +444,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (failedNow.mayHave) entry.may_have = true
     if (failedNow.type === 'permanent') return owed.bury(job, failedNow, took)
     const closes = entry.alerts.every(({ alert }) => alert.status === 'resolved')
-    if (isLast(entry.accepted_at, closes, at, retryRules)) return owed.bury(job, failedNow, took)
+    if (isLast(entry.replayed_at ?? entry.accepted_at, closes, at, retryRules)) return owed.bury(job, failedNow, took)
     return owed.own(job, failedNow, times.hold, at + delayMs(entry.tries, failedNow, retryRules, deps.random()))
   }
 
@@ -445,7 +462,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       const handed: Job = { ...job, entry: { ...job.entry, running: true } }
       // From here on the outcome of the running attempt has a record to settle, written or about to be.
       job.stored = true
-      const result = await owed.own(handed, undefined, undefined, dueAt)
+      const owning = owed.own(handed, undefined, undefined, dueAt)
+      job.handing = owning.catch(() => {})
+      const result = await owning
       if (result.kind === 'queued') return result
       job.stored = false
       return undefined
@@ -463,6 +482,18 @@ const remoteRetryMs = 50
 export const untouched: PartResult = { kind: 'nothing', step: 'outdated', attempts: 0, durationMs: 0 }
 
 const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
+
+const isSettled = (step: Step): boolean => step === 'superseded' || step === 'resolved_not_wanted'
+
+/** Whether an entry is just what was read of it before its lanes were taken. */
+function isSame(stands: Entry, read: Entry): boolean {
+  return (
+    stands.tries === read.tries &&
+    stands.due_at === read.due_at &&
+    stands.base === read.base &&
+    stands.alerts.length === read.alerts.length
+  )
+}
 
 /** The alerts' names, each once: an alert that stands twice in a notification must not wait for itself. */
 function fingerprintsOf(alerts: readonly Sequenced[]): string[] {
@@ -485,7 +516,7 @@ interface Plan {
 
 function plan(job: Job, states: readonly (TargetState | undefined)[]): Plan {
   const { kind, settings } = job.live.target
-  const reader = { audience: kind.audience, sendResolved: settings.send_resolved }
+  const reader = { audience: kind.audience, sendResolved: settings.send_resolved, mayHave: job.entry.may_have }
   let telling = 0
   let firedAndResolved = true
   const steps = job.entry.alerts.map((item, index) => {
@@ -502,7 +533,7 @@ function narrow(job: Job, steps: readonly Step[]): void {
   const { entry } = job
   entry.alerts = entry.alerts.filter((_, index) => tells(steps[index]!))
   entry.body = undefined
-  job.contentKey = undefined
+  entry.content = undefined
   job.notification = regrouped(job.notification, alertsOf(entry.alerts))
 }
 
@@ -514,8 +545,9 @@ function regrouped(notification: Notification, alerts: readonly Alert[]): Notifi
 
 /** Lets the job carry what it took over: the newest state of every alert, under the id that callers already know. */
 function carry(job: Job, taken: readonly Entry[]): void {
-  const all = [job.entry, ...taken]
-  const newest = all.reduce((a, b) => (b.accepted_at > a.accepted_at ? b : a))
+  const own = job.entry
+  const all = [own, ...taken]
+  const newest = all.reduce((a, b) => (newestSeq(b) > newestSeq(a) ? b : a))
   const oldest = all.reduce((a, b) => (b.accepted_at < a.accepted_at ? b : a))
   const others = all
     .filter(entry => entry !== newest)
@@ -526,18 +558,24 @@ function carry(job: Job, taken: readonly Entry[]): void {
     ...newest,
     id: oldest.id,
     alerts,
-    ...(grew || newest !== job.entry ? { body: grew ? undefined : newest.body } : {}),
+    body: grew ? undefined : newest.body,
+    content: grew ? undefined : newest.content,
     refs: distinctRefs(all),
     // What nobody replaced has waited since the oldest was accepted.
     accepted_at: alerts.some(item => oldest.alerts.includes(item)) ? oldest.accepted_at : newest.accepted_at,
     tries: Math.max(...all.map(entry => entry.tries)),
-    attempts: all.flatMap(entry => entry.attempts).sort((a, b) => a.at - b.at),
-    may_have: all.some(entry => entry.may_have || entry.running === true)
+    attempts: all
+      .flatMap(entry => entry.attempts)
+      .sort((a, b) => a.at - b.at)
+      .slice(-attemptsKept),
+    may_have: all.some(entry => entry.may_have || entry.running === true),
+    running: undefined
   }
-  if (grew || newest.id !== job.entry.id) job.contentKey = undefined
-  const notification = notificationOf(job.entry)
-  job.notification = grew ? regrouped(notification, notification.alerts) : notification
+  if (grew) job.notification = regrouped(job.notification, alertsOf(alerts))
+  else if (newest !== own) job.notification = notificationOf(job.entry)
 }
+
+const newestSeq = ({ alerts }: Entry): number => alerts.reduce((newest, { seq }) => Math.max(newest, seq), 0)
 
 function distinctRefs(entries: readonly Entry[]): Entry['refs'] {
   return [...new Map(entries.flatMap(entry => entry.refs).map(ref => [`${ref.round}/${ref.key}`, ref])).values()]
@@ -548,7 +586,7 @@ function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined): Part
   if (!ledger) return undefined
   const [ref] = entry.refs
   if (!ref) return undefined
-  const outcome = ledger[outcomeField(ref.round, live.name, entry.part)]
+  const outcome = ledger[outcomeField(live.name)]
   return outcome === undefined ? undefined : readOutcome(outcome as Outcome, live.target.version)
 }
 
@@ -568,9 +606,18 @@ export type Outcome =
     ]
 
 /** The outcome of a part that was delivered; a status of 0 stands for none. */
-export function deliveredOutcome(statusCode: number | undefined, attempts: number, durationMs: number): Outcome {
-  return `d ${statusCode ?? 0} ${attempts} ${durationMs}`
+export function deliveredOutcome(status: number | undefined, attempts: number, durationMs: number): Outcome {
+  const statusCode = status ?? 0
+  const index = attempts === 1 && durationMs < 1_000 ? statusCode * 1_000 + durationMs : -1
+  // Thousands of publishes end alike, and each is remembered for a day.
+  const known = frequentOutcomes.get(index)
+  if (known !== undefined) return known
+  const outcome: Outcome = `d ${statusCode} ${attempts} ${durationMs}`
+  if (index >= 0) frequentOutcomes.set(index, outcome)
+  return outcome
 }
+
+const frequentOutcomes = new Map<number, Outcome>()
 
 function readOutcome(outcome: Outcome, version: string): PartResult | undefined {
   if (typeof outcome === 'string') {

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Notification } from '../alert.js'
-import type { Change, Priority } from '../queues/contract.js'
+import type { Change, Place, Priority } from '../queues/contract.js'
 import type { Failure, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
 import type { Sequenced } from './lifecycle.js'
@@ -38,6 +38,8 @@ export interface Entry {
   readonly group: Omit<Notification, 'alerts' | 'body'>
   /** Alertmanager's own bytes, as long as the alerts are just those. */
   body?: string | undefined
+  /** What the outbound key says of the alerts, as long as they are all of their notification. */
+  content?: string | undefined
   readonly publish_id: string
   /** What the outbound key is derived from: publish key and round. */
   readonly base: string
@@ -51,7 +53,9 @@ export interface Entry {
   /** An earlier attempt may have arrived. */
   may_have: boolean
   /** An attempt is under way: if its process dies, it may have arrived. */
-  readonly running?: boolean
+  readonly running?: boolean | undefined
+  /** When a dead letter was put back into the queue: its age counts from there. */
+  readonly replayed_at?: number
   readonly failure?: Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'>
 }
 
@@ -73,9 +77,25 @@ export const ledgerId = (key: string): string => `ledger/${key}`
 /** Where it stands which body an `Idempotency-Key` came with last. */
 export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1', idempotencyKey)}`
 /** The field of an alert's record that tells what one target has of it. */
-export const stateField = (target: string): string => `t:${target}`
-/** The field of a key's record that tells how one part ended. */
-export const outcomeField = (round: number, target: string, part: string): string => `${round}/${target}/${part}`
+export const stateField = rememberedText(target => `t:${target}`)
+/** The field of an outcome's record that tells how the target's part ended. */
+export const outcomeField = rememberedText(target => `${target}/`)
+/**
+ * Where the outcome of a part stands: beside what is known of its key, or for one of many parts in a record of its own,
+ * since thousands of parts in one record would have it copied thousands of times.
+ */
+export const outcomeId = ({ key, round }: Ref, part: string): string =>
+  part === '' ? ledgerId(key) : `${ledgerId(key)}/${round}/${part}`
+
+/** A text for each target, made once: as names of fields they would otherwise be made for every alert. */
+function rememberedText(make: (target: string) => string): (target: string) => string {
+  const made = new Map<string, string>()
+  return target => {
+    let text = made.get(target)
+    if (text === undefined) made.set(target, (text = make(target)))
+    return text
+  }
+}
 
 const processMark = randomBytes(4).toString('hex')
 let made = 0
@@ -100,8 +120,17 @@ export function slotOf(target: Target, part: Part, notification: Notification): 
 export function slotOfGroup(notification: Notification, part: string): string {
   const { receiver, group_key, alerts } = notification
   const group = group_key || alerts.map(alert => alert.fingerprint).join(' ')
-  return hash('sha1', `${receiver}\n${group}\n${part}`)
+  const text = `${receiver}\n${group}\n${part}`
+  let slot = slots.get(text)
+  if (slot !== undefined) return slot
+  slot = hash('sha1', text)
+  if (slots.size >= 1_000) slots.clear()
+  slots.set(text, slot)
+  return slot
 }
+
+/** Slots of groups seen lately: a group notifies again and again. */
+const slots = new Map<string, string>()
 
 /** The change that writes an entry down, at its place in the queue. */
 export function stored(entry: Entry): Change {
@@ -109,8 +138,13 @@ export function stored(entry: Entry): Change {
     id: entryId(entry.id),
     set: { ...entry },
     replace: true,
-    place: { target: entry.target, priority: priority(entry), dueAt: entry.due_at, acceptedAt: entry.accepted_at }
+    place: placeOf(entry, entry.due_at)
   }
+}
+
+/** Where an entry waits in the queue until it is due. */
+export function placeOf(entry: Entry, dueAt: number): Place {
+  return { target: entry.target, priority: priority(entry), dueAt, acceptedAt: entry.replayed_at ?? entry.accepted_at }
 }
 
 /** The notification that an entry carries. */

@@ -127,7 +127,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
       now,
       truncated,
       publishId: newId('p', now),
-      deliveryKey: `${contentKeyOf('explain', part.alerts).slice(0, 24)}-${live.mark}`,
+      deliveryKey: `${contentKeyOf('explain', part.alerts)}-${live.mark}`,
       lateByMs: 0,
       mayHave: false,
       firedAndResolved: false

@@ -85,5 +85,6 @@ export function chosenKeyOf(idempotencyKey: string, body: Buffer): string {
 
 /** What an outbound request carries, in short: the same for every retry, another one for other alerts or another round. */
 export function contentKeyOf(base: string, alerts: readonly Alert[]): string {
-  return hash('sha1', `${base}\n${alerts.map(alert => `${alert.fingerprint} ${stateOf(alert)}`).join('\n')}`)
+  const states = alerts.map(alert => `${alert.fingerprint} ${stateOf(alert)}`)
+  return hash('sha1', `${base}\n${states.join('\n')}`).slice(0, 24)
 }

@@ -42,6 +42,8 @@ export type Step =
 export interface Reader {
   readonly audience: 'chat' | 'incident'
   readonly sendResolved: boolean
+  /** An attempt of what waited was cut short by a crash: nothing is sure then. */
+  readonly mayHave?: boolean
 }
 
 /** Decides what one target is told about one alert, given what it has. */
@@ -49,7 +51,7 @@ export function stepOf({ alert, seq }: Sequenced, state: TargetState | undefined
   if (state && state.seq > seq) return 'outdated'
   if (alert.status === 'firing') return 'send'
   if (!reader.sendResolved) return 'resolved_not_wanted'
-  if (!surelyHasNothing(state)) return 'send'
+  if (reader.mayHave || !surelyHasNothing(state)) return 'send'
   return reader.audience === 'chat' ? 'fired_and_resolved' : 'superseded'
 }
 
@@ -68,13 +70,18 @@ function newest(before: TargetState | undefined, seq: number): number {
   return Math.max(before?.seq ?? 0, seq)
 }
 
+/** Whether something newer waits, which the end of an older delivery does not change. */
+function isOwedLater(before: TargetState | undefined, seq: number): boolean {
+  return before !== undefined && before.seq > seq && before.owed
+}
+
 /** The state after an attempt that delivered the alert. */
 export function afterDelivery(before: TargetState | undefined, { alert, seq }: Sequenced): TargetState {
   return {
     seq: newest(before, seq),
     has: alert.status,
     sure: true,
-    owed: before !== undefined && before.seq > seq && before.owed
+    owed: isOwedLater(before, seq)
   }
 }
 
@@ -90,13 +97,21 @@ export function afterOwing(before: TargetState | undefined, { alert, seq }: Sequ
 
 /** The state once nothing waits any more and nothing was sent: superseded, given up or refused. */
 export function afterClosing(before: TargetState | undefined, { seq }: Sequenced): TargetState {
-  return { sure: true, ...before, seq: newest(before, seq), owed: false }
+  return { sure: true, ...before, seq: newest(before, seq), owed: isOwedLater(before, seq) }
 }
 
 /** State records are stored as short text: one per alert and target. */
 export function packState({ seq, has, sure, owed }: TargetState): string {
-  return `${seq} ${has === 'firing' ? 'f' : has === 'resolved' ? 'r' : '-'}${sure ? '!' : '?'}${owed ? 'o' : '-'}`
+  // All targets of a publish end alike, as a rule: they share one text.
+  if (seq === lastPacked.seq && has === lastPacked.has && sure === lastPacked.sure && owed === lastPacked.owed) {
+    return lastPacked.text
+  }
+  const text = `${seq} ${has === 'firing' ? 'f' : has === 'resolved' ? 'r' : '-'}${sure ? '!' : '?'}${owed ? 'o' : '-'}`
+  lastPacked = { seq, has, sure, owed, text }
+  return text
 }
+
+let lastPacked: TargetState & { readonly text: string } = { seq: 0, sure: true, owed: false, text: '0 -!-' }
 
 export function unpackState(packed: unknown): TargetState | undefined {
   if (typeof packed !== 'string') return undefined

@@ -9,9 +9,9 @@ import {
   deadId,
   type Entry,
   entryId,
-  ledgerId,
   memoryId,
   outcomeField,
+  outcomeId,
   slotId,
   stateField,
   stored
@@ -27,7 +27,6 @@ import {
   type TargetState,
   unpackState
 } from './lifecycle.js'
-import type { LiveTarget } from './live.js'
 
 export interface OwedEvents {
   submitted(entry: Entry, result: 'queued' | 'unavailable'): void
@@ -50,12 +49,16 @@ export interface Owed {
   own(job: Job, failed: Failure | undefined, hold: Hold | undefined, dueAt?: number): Promise<PartResult>
   /** It is given up: a dead letter. */
   bury(job: Job, failed: Failure, durationMs: number): PartResult
-  /** There was nothing to tell. */
-  close(job: Job, step: Exclude<Step, 'send' | 'fired_and_resolved'>): PartResult
+  /** There was nothing to tell: `steps` says why, for each of the entry's alerts; none if another delivery told it all. */
+  close(job: Job, steps: readonly Step[]): PartResult
+  /** Some of the entry's alerts are not told, and nothing older that waits for the target shall be either. */
+  dismiss(entry: Entry, alerts: readonly Sequenced[]): void
+  /** An attempt begins at what stands in the queue: if the process dies meanwhile, it may have arrived. */
+  begin(job: Job): void
   /** What a vendor told, although the attempt failed later on. */
   remember(entry: Entry, memory: Memory): void
   /** Gives up an entry that nobody is working on. */
-  giveUp(entry: Entry, failed: Failure): void
+  giveUp(entry: Entry, failed: Failure): Promise<void>
 }
 
 const dayMs = 86_400_000
@@ -63,7 +66,12 @@ const dayMs = 86_400_000
 const stateMs = { firing: 7 * dayMs, resolved: dayMs }
 const ledgerMs = dayMs
 
+const tooMuch = failure('queue_full', 'the target is owed too much: the oldest least urgent entry made room')
+
 export function createOwed({ store, events, maxPerTarget, retentionMs, now }: OwedDeps): Owed {
+  /** Targets whose queue is being trimmed, and when that will be done. */
+  const trimming = new Map<string, Promise<void>>()
+
   /** The states of the alerts at one target, as `next` makes them. */
   function states(
     target: string,
@@ -78,14 +86,17 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         set: { [field]: packState(next(unpackState(records[index]?.[field]), item)) },
         expiresAt: expiry + stateMs[item.alert.status]
       }))
-    const records = store.read(alerts.map(({ alert }) => alertId(alert.fingerprint)))
+    const records = store.read(
+      alerts.map(({ alert }) => alertId(alert.fingerprint)),
+      store.shared ? alerts.map(() => [field]) : undefined
+    )
     return records instanceof Promise ? records.then(make, () => make([])) : make(records)
   }
 
   function addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void {
-    for (const { key, round } of entry.refs) {
-      const set = { [outcomeField(round, entry.target, entry.part)]: outcome }
-      changes.push({ id: ledgerId(key), set, expiresAt: now() + ledgerMs })
+    for (const ref of entry.refs) {
+      const set = { [outcomeField(entry.target)]: outcome }
+      changes.push({ id: outcomeId(ref, entry.part), set, expiresAt: now() + ledgerMs })
     }
   }
 
@@ -115,17 +126,28 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     else store.note([...changes, ...more])
   }
 
-  /** Makes room for one more entry: the oldest of the lowest priority is given up. */
-  async function makeRoom(live: LiveTarget): Promise<void> {
-    if ((await store.owed(live.name)) < maxPerTarget) return
-    const id = await store.weakest(live.name)
-    const [record] = id === undefined ? [] : await store.read([id])
-    const weakest = record as unknown as Entry | undefined
-    if (!weakest || weakest.running) return
-    giveUp(weakest, failure('queue_full', 'the target is owed too much: the oldest least urgent entry made room'))
+  /** Gives up what a target is owed beyond its room, the oldest of the lowest priority first; true if there was any. */
+  async function trim(target: string): Promise<boolean> {
+    const owes = store.owed(target)
+    if ((typeof owes === 'number' ? owes : await owes) <= maxPerTarget) return false
+    // One after the other, so that no entry is given up twice.
+    const trimmed = (trimming.get(target) ?? Promise.resolve()).then(async () => {
+      while ((await store.owed(target)) > maxPerTarget) {
+        const id = await store.weakest(target)
+        const [record] = id === undefined ? [] : await store.read([id])
+        const weakest = record as unknown as Entry | undefined
+        if (!weakest || weakest.running) return
+        await giveUp(weakest, tooMuch)
+      }
+    })
+    const last = trimmed.catch(() => {})
+    trimming.set(target, last)
+    await trimmed
+    if (trimming.get(target) === last) trimming.delete(target)
+    return true
   }
 
-  function giveUp(entry: Entry, failed: Failure): void {
+  async function giveUp(entry: Entry, failed: Failure): Promise<void> {
     const letter: DeadLetter = { ...entry, running: undefined, buried_at: now(), failure: shown(failed) } as DeadLetter
     const outcome: Outcome = [
       'r',
@@ -137,12 +159,23 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       entry.id,
       ''
     ]
-    noteAfter(states(entry.target, entry.alerts, afterClosing), [
+    events.buried(letter)
+    store.note([
       { id: deadId(entry.id), set: letter as unknown as Fields, replace: true, expiresAt: now() + retentionMs },
       ...removed([entry]),
-      ...outcomes(entry, outcome)
+      ...outcomes(entry, outcome),
+      ...(await states(entry.target, entry.alerts, afterClosing))
     ])
-    events.buried(letter)
+  }
+
+  /** Makes room for an entry that was added; true if it had to go itself, as the least urgent one. */
+  async function overflows(entry: Entry): Promise<boolean> {
+    try {
+      return (await trim(entry.target)) && (await store.read([deadId(entry.id)]))[0] !== undefined
+    } catch (error) {
+      if (error instanceof StoreUnavailable) return false
+      throw error
+    }
   }
 
   return {
@@ -178,9 +211,9 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         if (doubtful) noteAfter(states(job.entry.target, job.entry.alerts, afterDoubt), [])
         return { kind: 'unowned', ...common }
       }
-      const entry: Entry = { ...job.entry, due_at: dueAt, ...(failed ? { failure: shown(failed) } : {}) }
+      const isNew = !job.stored && job.folded.length === 0
+      const entry: Entry = { ...complete(job), due_at: dueAt, ...(failed ? { failure: shown(failed) } : {}) }
       try {
-        if (!job.stored && job.folded.length === 0) await makeRoom(job.live)
         const changes = [
           stored(entry),
           { id: slotId(entry), set: { [entry.id]: 1 } },
@@ -202,12 +235,14 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       job.stored = true
       job.folded = []
       events.submitted(entry, 'queued')
+      if (isNew && (await overflows(entry)))
+        return { kind: 'refused', ...common, failure: shown(tooMuch), id: entry.id }
       return { kind: 'queued', id: entry.id, ...common }
     },
 
     bury(job, failed, durationMs) {
       const { entry, live } = job
-      const letter: DeadLetter = { ...entry, buried_at: now(), failure: shown(failed) }
+      const letter: DeadLetter = { ...complete(job), buried_at: now(), failure: shown(failed) }
       const { type, reason, message, statusCode } = failed
       noteAfter(
         states(entry.target, entry.alerts, (before, item) =>
@@ -239,14 +274,26 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       }
     },
 
-    close(job, step) {
+    begin({ stored, entry, folded }) {
+      const under = stored ? [entry, ...folded] : folded
+      store.note(under.map(({ id }) => ({ id: entryId(id), set: { running: true } })))
+    },
+
+    dismiss(entry, alerts) {
+      noteAfter(states(entry.target, alerts, afterClosing), [])
+    },
+
+    close(job, steps) {
       const { entry } = job
+      const closed = entry.alerts.filter((_, index) => steps[index] !== 'outdated')
+      const step = (steps.find(each => each !== 'outdated') ?? 'outdated') as Exclude<
+        Step,
+        'send' | 'fired_and_resolved'
+      >
       // A caller who asks again is told that nothing is owed any more.
-      const more =
-        job.stored || job.folded.length > 0
-          ? [...removed([entry, ...job.folded]), ...outcomes(entry, deliveredOutcome(undefined, entry.tries, 0))]
-          : []
-      noteAfter(step === 'outdated' ? [] : states(entry.target, entry.alerts, afterClosing), more)
+      const more = job.stored || job.folded.length > 0 ? removed([entry, ...job.folded]) : []
+      if (more.length > 0 && steps.length > 0) addOutcomes(more, entry, deliveredOutcome(undefined, entry.tries, 0))
+      noteAfter(closed.length === 0 ? [] : states(entry.target, closed, afterClosing), more)
       return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }
     },
 
@@ -263,4 +310,10 @@ function shown({
   statusCode
 }: Failure): Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'> {
   return { type, reason, message, ...(statusCode === undefined ? {} : { statusCode }) }
+}
+
+/** The entry with the bytes that its target passes on: while all goes well nobody needs them twice. */
+function complete({ entry, live, notification }: Job): Entry {
+  if (entry.body !== undefined || entry.content === undefined || !live.target.wire.wantsBytes) return entry
+  return { ...entry, body: notification.body?.toString() }
 }

@@ -7,7 +7,6 @@ import { alertId, chosenId, type Entry, ledgerId, newId, slotOf, slotOfGroup } f
 import { createHurry, type Hurry } from './hurry.js'
 import {
   chosenKeyOf,
-  contentKeyOf,
   type Meaning,
   meaningOf,
   publishKeyOf,
@@ -162,14 +161,12 @@ export function createPublish(deps: PublishDeps): Publish {
     const sequenced = notification.alerts.map(alert => ({ alert, seq: admission.seq }))
     const { alerts: _alerts, body: _body, ...group } = notification
     const base = `${admission.key ?? publishId}/${admission.round}`
-    const contentKey = contentKeyOf(base, notification.alerts)
+    const content = `${(admission.key ?? publishId).slice(0, 24)}.${admission.round.toString(36)}`
     const room =
       options.maxConcurrent > 0 && options.maxConcurrent < choices.length
         ? createSlots(options.maxConcurrent)
         : undefined
     let started = 0
-    let bodyText: string | undefined
-    const text = () => (bodyText ??= notification.body?.toString())
     let positions: Map<Alert, number> | undefined
     const recordsOf = (alerts: readonly Alert[]) => {
       positions ??= new Map(notification.alerts.map((alert, index) => [alert, index]))
@@ -191,7 +188,7 @@ export function createPublish(deps: PublishDeps): Publish {
         slot: byAlert ? part.key : whole && part.key === '' ? wholeSlot : slotOf(live.target, part, notification),
         alerts: whole ? sequenced : part.alerts.map(alert => ({ alert, seq: admission.seq })),
         group,
-        body: whole && live.target.wire.wantsBytes ? text() : undefined,
+        content: whole ? content : undefined,
         publish_id: publishId,
         base,
         traceparent: request.traceparent,
@@ -206,7 +203,6 @@ export function createPublish(deps: PublishDeps): Publish {
         live,
         entry,
         notification,
-        contentKey: whole ? contentKey : undefined,
         stored: false,
         folded: noEntries,
         heldBack: choice.heldBack,
@@ -413,7 +409,9 @@ export function createPublish(deps: PublishDeps): Publish {
         })
       const meaning = meaningOf(known, sighting)
       const after = roundAfter(known, meaning, sighting, seq)
-      changes.push({ id: ledgerId(key), set: { m: after }, expiresAt: at + ledgerMs })
+      // A new round knows nothing of how the one before ended.
+      const replace = known !== undefined && after.round !== known.round
+      changes.push({ id: ledgerId(key), set: { m: after }, replace, expiresAt: at + ledgerMs })
       if (chosen !== undefined) changes.push({ id: chosen, set: { key }, expiresAt: at + ledgerMs })
       store.note(changes)
       const isNew = meaning.kind !== 'resume' && meaning.kind !== 'twin'

@@ -1,8 +1,8 @@
 import { type Priority, priorities, type Store } from '../queues/contract.js'
 import { failure } from '../targets/failures.js'
 import { permits } from './breaker.js'
-import type { Deliver, Job } from './deliver.js'
-import { type Entry, notificationOf } from './entry.js'
+import { type Deliver, type Job, untouched } from './deliver.js'
+import { type Entry, entryId, notificationOf, placeOf } from './entry.js'
 import { unhurried } from './hurry.js'
 import { type LiveTarget, rateWaitMs } from './live.js'
 import type { Owed } from './owed.js'
@@ -38,15 +38,26 @@ export interface Retry {
 const maxSleepMs = 1_000
 /** A target that has been gone for this long will not come back for its entries. */
 const missingMs = 15 * 60_000
+/** An entry that cannot be sent now for reasons of its own is looked at again after so long, in milliseconds. */
+const restMs = 250
+const strayMs = 60_000
 /** Of eight entries, so many are taken from each priority first: high goes first, but none starves. */
 const turns: readonly Priority[] = ['high', 'high', 'medium', 'high', 'high', 'medium', 'high', 'low']
+
+const nobodyThere = failure('target_not_found', 'no target has had this name and type for 15 minutes')
 
 export function createRetry(deps: RetryDeps): Retry {
   const { store, roster, deliver, owed, workers, now } = deps
   const running = new Map<string, Promise<void>>()
   const perTarget = new Map<string, number>()
+  /** Entries that were started for each target so far: whose turn it is among its priorities. */
+  const served = new Map<string, number>()
+  /** Since when there is no target of a name, or of a name and type, that entries wait for. */
   const missingSince = new Map<string, number>()
-  let turn = 0
+  /** Entries that another process has in hand, and until when they are left alone. */
+  const resting = new Map<string, number>()
+  const quarter = Math.max(1, Math.floor(workers / 4))
+  let first = 0
   let timer: NodeJS.Timeout | undefined
   let looking = false
   let again = false
@@ -92,9 +103,11 @@ export function createRetry(deps: RetryDeps): Retry {
       if (openAt <= at) ready.push(live)
       else nextAt = Math.min(nextAt, openAt)
     }
-    for (const name of missingSince.keys()) if (!earliest.has(name)) missingSince.delete(name)
-    // The others' share is kept free only while there are others.
-    const share = ready.length > 1 ? Math.max(1, Math.floor(workers / 4)) : workers
+    for (const name of missingSince.keys()) if (!earliest.has(name.split('/')[0]!)) missingSince.delete(name)
+    for (const name of served.keys()) if (!earliest.has(name)) served.delete(name)
+    for (const [id, until] of resting) if (until <= at) resting.delete(id)
+    // Alone it leaves a share free all the same: whoever comes due meanwhile would wait for its slowest attempt.
+    const share = ready.length > 1 ? quarter : Math.max(1, workers - quarter)
     let started = true
     while (on && started && running.size < workers) {
       started = false
@@ -109,8 +122,7 @@ export function createRetry(deps: RetryDeps): Retry {
 
   /** A different target is first at each round, so that the last free worker goes round as well. */
   function rotated(list: readonly LiveTarget[]): readonly LiveTarget[] {
-    turn++
-    const from = list.length === 0 ? 0 : turn % list.length
+    const from = list.length === 0 ? 0 : first++ % list.length
     return [...list.slice(from), ...list.slice(0, from)]
   }
 
@@ -126,19 +138,25 @@ export function createRetry(deps: RetryDeps): Retry {
   }
 
   async function startOne(live: LiveTarget): Promise<boolean> {
-    const first = turns[turn % turns.length]!
-    for (const priority of [first, ...priorities.filter(each => each !== first)]) {
-      // A few more than one: those whose lanes are taken are passed over.
-      for (const id of await store.due(live.name, priority, now(), 16)) {
-        if (running.has(id)) continue
+    const turn = served.get(live.name) ?? 0
+    const preferred = turns[turn % turns.length]!
+    for (const priority of [preferred, ...priorities.filter(each => each !== preferred)]) {
+      // A few more than are in hand already: those whose lanes are taken are passed over.
+      for (const id of await store.due(live.name, priority, now(), 16 + running.size + resting.size)) {
+        if (running.has(id) || resting.has(id)) continue
         const [record] = await store.read([id])
         if (!record || running.has(id)) continue
         const entry = record as unknown as Entry
-        if (entry.type !== live.type) continue
+        if (entry.type !== live.type) {
+          await stray(entry)
+          continue
+        }
+        if (missingSince.size > 0) missingSince.delete(`${live.name}/${live.type}`)
         const lanes = live.lanes.tryTake([...new Set(entry.alerts.map(({ alert }) => alert.fingerprint))])
         if (!lanes) continue
         // The delivery takes the lanes itself, at once: nobody comes between.
         lanes.leave()
+        served.set(live.name, turn + 1)
         run(id, live, entry)
         return true
       }
@@ -146,10 +164,21 @@ export function createRetry(deps: RetryDeps): Retry {
     return false
   }
 
+  /** An entry of an earlier target of that name, but of another type, waits like one whose target is gone. */
+  async function stray(entry: Entry): Promise<void> {
+    const name = `${entry.target}/${entry.type}`
+    const at = now()
+    const since = missingSince.get(name) ?? at
+    missingSince.set(name, since)
+    if (at - since >= missingMs) return owed.giveUp(entry, nobodyThere)
+    store.note([{ id: entryId(entry.id), place: placeOf(entry, Math.min(at + strayMs, since + missingMs)) }])
+  }
+
   function run(id: string, live: LiveTarget, entry: Entry): void {
     perTarget.set(live.name, (perTarget.get(live.name) ?? 0) + 1)
-    const work = deliver.deliver(jobOf(live, entry)).then(() => {
+    const work = deliver.deliver(jobOf(live, entry)).then(result => {
       running.delete(id)
+      if (result === untouched) resting.set(id, now() + restMs)
       const left = (perTarget.get(live.name) ?? 1) - 1
       if (left === 0) perTarget.delete(live.name)
       else perTarget.set(live.name, left)
@@ -166,10 +195,10 @@ export function createRetry(deps: RetryDeps): Retry {
       live,
       entry: clean,
       notification: notificationOf(clean),
-      contentKey: undefined,
       stored: true,
       folded: [],
       running: false,
+      handing: undefined,
       respectBreaker: true,
       hurry: unhurried,
       until: now() + (live.target.settings.timeout ?? deps.attemptTimeoutMs),
@@ -188,11 +217,7 @@ export function createRetry(deps: RetryDeps): Retry {
     for (const priority of priorities) {
       const ids = await store.due(name, priority, Number.POSITIVE_INFINITY, 500)
       for (const record of await store.read(ids)) {
-        if (record)
-          owed.giveUp(
-            record as unknown as Entry,
-            failure('target_not_found', 'no target has had this name for 15 minutes')
-          )
+        if (record) await owed.giveUp(record as unknown as Entry, nobodyThere)
       }
     }
   }

@@ -54,8 +54,14 @@ export interface Store {
   readonly durable: boolean
   /** Whether other processes use it too: only then are `hold` and `release` needed. */
   readonly shared: boolean
-  /** The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed. */
-  read(ids: readonly string[]): (Fields | undefined)[] | Promise<(Fields | undefined)[]>
+  /**
+   * The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed.
+   * `only` names, for each record, the fields that are needed: others may be missing then.
+   */
+  read(
+    ids: readonly string[],
+    only?: readonly (readonly string[] | undefined)[]
+  ): (Fields | undefined)[] | Promise<(Fields | undefined)[]>
   /**
    * Resolves once the changes are durable: on disk, or acknowledged. Later reads see them at once. Rejected, they were
    * not made; only where Redis gave no answer they may have been.

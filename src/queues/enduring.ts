@@ -22,9 +22,9 @@ export function enduring(store: Store): Store {
       meanwhile?.note(changes)
       store.note(changes)
     },
-    async read(ids) {
+    async read(ids, only) {
       try {
-        const records = await store.read(ids)
+        const records = await store.read(ids, only)
         meanwhile = undefined
         return records
       } catch (error) {

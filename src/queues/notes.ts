@@ -8,7 +8,10 @@ const longestMs = 10
  * change. Whoever reads, or writes anything else, sees all that was noted before.
  */
 export function gatherNotes(store: Store): Store {
-  let waiting = new Map<string, { id: string; set: Record<string, unknown>; expiresAt: number | undefined }>()
+  let waiting = new Map<
+    string,
+    { id: string; set: Record<string, unknown>; replace: boolean; expiresAt: number | undefined }
+  >()
   let timer: NodeJS.Timeout | undefined
 
   const flush = (): void => {
@@ -19,10 +22,10 @@ export function gatherNotes(store: Store): Store {
     waiting = new Map()
     store.note(changes)
   }
-  const gather = ({ id, set, expiresAt }: Change): void => {
+  const gather = ({ id, set, replace = false, expiresAt }: Change): void => {
     const known = waiting.get(id)
-    if (!known) {
-      waiting.set(id, { id, set: { ...set }, expiresAt })
+    if (!known || replace) {
+      waiting.set(id, { id, set: { ...set }, replace: replace || known?.replace === true, expiresAt })
       return
     }
     for (const name in set) known.set[name] = set[name]
@@ -41,7 +44,7 @@ export function gatherNotes(store: Store): Store {
     shared: store.shared,
     note(changes) {
       // Only plain fields can wait: a place in the queue is looked at by others.
-      if (changes.some(change => change.drop || change.replace || change.place !== undefined)) {
+      if (changes.some(change => change.drop || change.place !== undefined)) {
         flush()
         store.note(changes)
         return
@@ -49,9 +52,9 @@ export function gatherNotes(store: Store): Store {
       for (const change of changes) gather(change)
       timer ??= setTimeout(flush, longestMs)
     },
-    read(ids) {
+    read(ids, only) {
       if (waiting.size > 0 && ids.some(id => waiting.has(id))) flush()
-      return store.read(ids)
+      return store.read(ids, only)
     },
     write: settled(store.write),
     list: settled(store.list),

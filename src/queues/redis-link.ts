@@ -8,7 +8,8 @@ export interface Link {
   /** Whether commands are taken now. */
   up(): boolean
   run(script: ScriptName, args: readonly (string | number)[]): Promise<unknown>
-  hash(key: string): Promise<Record<string, string>>
+  /** The fields of a hash, or only those of these names. */
+  hash(key: string, names?: readonly string[]): Promise<Record<string, string>>
   warnings(): readonly string[]
   close(): Promise<void>
 }
@@ -63,7 +64,9 @@ export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Pro
   const inTime = async <T>(answer: Promise<T>): Promise<T> => {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${answerMs} ms`)), answerMs)
+      // If it was this process that had no time, the answer may be there: it is read before the timer counts.
+      const late = () => setImmediate(() => setImmediate(reject, new Error(`no answer within ${answerMs} ms`)))
+      timer = setTimeout(late, answerMs)
     })
     try {
       return await Promise.race([answer, late])
@@ -95,6 +98,13 @@ export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Pro
       if (codeOf(error) === 'NOSCRIPT') return redis.eval(text, 1, prefix, ...args)
       throw error
     }
+  }
+
+  const some = async (key: string, names: readonly string[]): Promise<Record<string, string>> => {
+    const hash: Record<string, string> = {}
+    const values = await redis.hmget(key, ...names)
+    for (const [index, name] of names.entries()) if (values[index] != null) hash[name] = values[index]!
+    return hash
   }
 
   redis.on('error', error => {
@@ -129,7 +139,7 @@ export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Pro
   return {
     up: () => up,
     run: (script, args) => command(() => run(script, args)),
-    hash: key => command(() => redis.hgetall(prefix + key)),
+    hash: (key, names) => command(() => (names ? some(prefix + key, names) : redis.hgetall(prefix + key))),
     warnings: () => warnings,
     async close() {
       up = false

@@ -120,10 +120,11 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     backend: 'redis',
     durable: true,
     shared: true,
-    async read(ids) {
+    async read(ids, only) {
       push()
       const now = Date.now()
-      const hashes = await Promise.all(ids.map(id => link.hash(`r:${id}`)))
+      const namesOf = (index: number) => only?.[index] && ['e', ...only[index].map(name => `.${name}`)]
+      const hashes = await Promise.all(ids.map((id, index) => link.hash(`r:${id}`, namesOf(index))))
       return hashes.map(hash => fieldsOf(hash, now))
     },
     async write(changes, hold) {
