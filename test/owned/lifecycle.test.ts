@@ -1,0 +1,370 @@
+import { cp } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import t from 'tap'
+import { movableClock } from '../support/clock.js'
+import { events, group, pagerduty, told, webhook } from '../support/posts.js'
+import { eventually, onEachQueue, workedOff } from '../support/queues.js'
+import { oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
+
+/** Nothing is tried again by itself, and no circuit opens: what is sent when is up to the test. */
+const patient = { RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', CIRCUIT_FAILURE_THRESHOLD: '10000' }
+const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)
+
+onEachQueue(
+  t,
+  'a firing that was taken but timed out, and resolves during an outage, is resolved',
+  async (t, queue) => {
+    const chat = await startStandIn(t, 'hang')
+    const incidents = await startStandIn(t, 'hang')
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient, ATTEMPT_TIMEOUT: '150ms' },
+      targets: [webhook('chat', chat.url), pagerduty('pd', incidents.url)]
+    })
+    const firing = await publish(service, group('g', 'A'))
+    t.equal(firing.status, 202)
+    t.match(firing.body.results, [{ error_reason: 'timeout' }, { error_reason: 'timeout' }])
+    for (const each of [chat, incidents]) each.answer({ status: 503 })
+    const resolved = await publish(service, group('g', '-A'))
+    t.equal(resolved.status, 202)
+    for (const each of [chat, incidents]) each.answer({ status: 202 })
+    await service.retarget([webhook('chat', `${chat.url}/2`), pagerduty('pd', `${incidents.url}/2`)])
+    await workedOff(service)
+    t.same(told(chat), ['A', '-A', '-A'])
+    t.same(events(incidents), ['A', '-A', '-A'])
+  }
+)
+
+onEachQueue(
+  t,
+  'what fired and resolved during an outage is one message in a chat, and none on a pager',
+  async (t, queue) => {
+    const chat = await startStandIn(t, { status: 503 })
+    const incidents = await startStandIn(t, { status: 503 })
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient, HEALTH_FAILURE_THRESHOLD: '1' },
+      targets: [webhook('chat', chat.url), pagerduty('pd', incidents.url)]
+    })
+    const firing = await publish(service, group('g', 'A'))
+    t.equal(firing.status, 202)
+    const resolved = await publish(service, group('g', '-A'))
+    t.match(resolved.body.results, [
+      { queued: true, delivery_id: firing.body.results[0].delivery_id },
+      { success: false, skipped: true, queued: undefined }
+    ])
+    t.match((await service.get('/api/v1/queue')).body, { depth: 1 })
+    for (const each of [chat, incidents]) each.answer({ status: 202 })
+    await service.retarget([webhook('chat', `${chat.url}/2`), pagerduty('pd', `${incidents.url}/2`)])
+    await workedOff(service)
+    t.same(told(chat), ['A', '!-A', '!-A'])
+    t.same(events(incidents), ['A'])
+    const { items } = (await service.get('/api/v1/deliveries?target=pd')).body
+    t.match(items, [{ state: 'nothing', alert_status: 'resolved' }])
+  }
+)
+
+onEachQueue(
+  t,
+  'a newer notification takes over what waits: {B, C firing} and the resolve of A go as one',
+  async (t, queue) => {
+    const hook = await startStandIn(t)
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient },
+      targets: [webhook('hook', hook.url)]
+    })
+    t.equal((await publish(service, group('g', 'A', 'B'))).status, 200)
+    hook.answer({ status: 503 })
+    const waiting = await publish(service, group('g', '-A', 'B'))
+    const coming = await publish(service, group('g', 'B', 'C'))
+    t.same([waiting.status, coming.status], [202, 202])
+    t.equal(coming.body.results[0].delivery_id, waiting.body.results[0].delivery_id, 'one delivery carries both')
+    t.match((await service.get('/api/v1/queue')).body, { depth: 1 })
+    hook.answer({})
+    await service.retarget([webhook('hook', `${hook.url}/2`)])
+    await workedOff(service)
+    t.same(told(hook), ['A,B', '-A,B', 'B,C,-A', 'B,C,-A'])
+    for (const body of [group('g', '-A', 'B'), group('g', 'B', 'C')])
+      t.match((await publish(service, body)).body.results, [{ success: true, deduplicated: true }])
+  }
+)
+
+onEachQueue(t, 'it goes at once with the newer one, if the target is there again', async (t, queue) => {
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
+  await publish(service, group('g', 'A', 'B'))
+  hook.answer([{ status: 503 }, {}])
+  t.equal((await publish(service, group('g', '-A', 'B'))).status, 202)
+  const coming = await publish(service, group('g', 'B', 'C'))
+  t.equal(coming.status, 200)
+  t.match(coming.body.results, [{ success: true, deduplicated: undefined }])
+  t.same(told(hook), ['A,B', '-A,B', 'B,C,-A'])
+  await workedOff(service)
+})
+
+onEachQueue(t, 'a resolve never overtakes its firing, however slow that is', async (t, queue) => {
+  const slow = gate()
+  const hook = await startStandIn(t, (_, index) => (index === 0 ? slow.answer() : {}))
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, ACK_TIMEOUT: '100ms' },
+    targets: [webhook('hook', hook.url)]
+  })
+  const firing = publish(service, group('g', 'A'))
+  await hook.got(1)
+  const resolved = await publish(service, group('g', '-A'))
+  t.equal(resolved.status, 202, 'it waits behind the firing')
+  t.equal((await firing).status, 202)
+  t.same(told(hook), ['A'])
+  slow.open()
+  await workedOff(service)
+  t.same(told(hook), ['A', '-A'])
+  t.equal(hook.mostOpen(), 1)
+})
+
+onEachQueue(t, 'nor does it if the firing fails in the end: then one message tells both', async (t, queue) => {
+  const slow = gate()
+  const hook = await startStandIn(t, (_, index) => (index === 0 ? slow.answer() : {}))
+  const incidents = await startStandIn(t, (_, index) => (index === 0 ? slow.answer() : { status: 202 }))
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, ACK_TIMEOUT: '100ms' },
+    targets: [webhook('hook', hook.url), pagerduty('pd', incidents.url)]
+  })
+  const firing = publish(service, group('g', 'A'))
+  await Promise.all([hook.got(1), incidents.got(1)])
+  await publish(service, group('g', '-A'))
+  await firing
+  slow.open({ status: 503 })
+  await workedOff(service)
+  t.same(told(hook), ['A', '!-A'])
+  t.same(events(incidents), ['A'])
+})
+
+onEachQueue(t, 'a resolve goes to whoever has the firing, whatever health and filters say', async (t, queue) => {
+  const sick = await startStandIn(t)
+  const well = await startStandIn(t)
+  const picky = await startStandIn(t)
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, HEALTH_FAILURE_THRESHOLD: '1' },
+    targets: [
+      webhook('picky', picky.url, { filter: { severities: ['critical'] } }),
+      webhook('sick', sick.url, { health: { path: '/health' } }),
+      webhook('well', well.url)
+    ]
+  })
+  const alert = (status: string, severity: string) =>
+    oneAlert('A', { status, classification: { severity }, starts_at: '2026-01-01T00:00:00Z' })
+  t.equal((await service.post(publishPaths.healthy, alert('firing', 'critical'))).status, 200)
+  t.equal((await service.post(publishPaths.healthy, oneAlert('B'))).status, 200)
+  sick.answer(({ path }) => (path === '/health' ? { status: 500 } : {}))
+  t.match((await service.post('/api/v1/targets/sick/check')).body, { status: 'unhealthy' })
+
+  const unrelated = await service.post(publishPaths.healthy, oneAlert('C'))
+  t.match(unrelated.body.results, [
+    { success: true },
+    { skipped: true, skip_reason: 'unhealthy', queued: undefined },
+    {}
+  ])
+  const resolved = await service.post(publishPaths.healthy, alert('resolved', 'info'))
+  t.equal(resolved.status, 207)
+  t.match(resolved.body.results, [
+    { target_name: 'picky', success: true },
+    { target_name: 'sick', skipped: true, skip_reason: 'unhealthy', queued: true },
+    { target_name: 'well', success: true }
+  ])
+  await workedOff(service)
+  const sent = () => told({ ...sick, requests: sick.requests.filter(({ path }) => path !== '/health') })
+  t.same(sent(), ['A', 'B', '-A'], 'the queue does not ask for health')
+  t.same(told(picky), ['A', 'B', 'C', '-A'])
+})
+
+onEachQueue(t, 'a target that may have or is owed the firing gets the resolve as well', async (t, queue) => {
+  const doubtful = await startStandIn(t, 'hang')
+  const owed = await startStandIn(t, { status: 503 })
+  const filter = { severities: ['critical'] }
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, ATTEMPT_TIMEOUT: '150ms' },
+    targets: [webhook('doubtful', doubtful.url, { filter }), pagerduty('owed', owed.url, { filter })]
+  })
+  const alert = (status: string, severity: string) =>
+    oneAlert('A', { status, classification: { severity }, starts_at: '2026-01-01T00:00:00Z' })
+  t.equal((await service.post(publishPaths.all, alert('firing', 'critical'))).status, 202)
+  doubtful.answer({})
+  owed.answer({ status: 202 })
+  const resolved = await service.post(publishPaths.all, alert('resolved', 'info'))
+  t.match(resolved.body.results, [{ success: true }, { skipped: true, queued: undefined }])
+  t.same(told(doubtful), ['A', '-A'])
+  t.equal(owed.requests.length, 1, 'it surely has nothing, and never will')
+  await workedOff(service)
+  const stranger = await service.post(publishPaths.all, {
+    ...oneAlert('B', { status: 'resolved', classification: { severity: 'info' } })
+  })
+  t.match(stranger.body.results, [{ skip_reason: 'filtered' }, { skip_reason: 'filtered' }])
+})
+
+onEachQueue(t, 'a disabled target keeps the resolves that it is owed until it is enabled', async (t, queue) => {
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient },
+    targets: [webhook('hook', hook.url), webhook('other', `${hook.url}/other`)]
+  })
+  await publish(service, group('g', 'A'))
+  await service.retarget([webhook('hook', hook.url, { enabled: false }), webhook('other', `${hook.url}/other`)])
+  const resolved = await publish(service, group('g', '-A'))
+  t.match(resolved.body.results, [
+    { target_name: 'hook', skipped: true, skip_reason: 'disabled', queued: true },
+    { success: true }
+  ])
+  await service.retarget([webhook('hook', hook.url), webhook('other', `${hook.url}/other`)])
+  await workedOff(service)
+  t.same(told({ ...hook, requests: hook.requests.filter(({ path }) => path === '/') }), ['A', '-A'])
+})
+
+onEachQueue(t, 'send_resolved: false stops the message, and what waited goes with it', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const quiet = (path: string) => webhook('hook', hook.url + path, { send_resolved: false })
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [quiet('/1')] })
+  const firing = await publish(service, group('g', 'A'))
+  t.equal(firing.status, 202)
+  const resolved = await publish(service, group('g', '-A'))
+  t.equal(resolved.status, 200)
+  t.match(resolved.body.results, [{ skipped: true, skip_reason: 'resolved_not_wanted' }])
+  await workedOff(service)
+  hook.answer({})
+  await service.retarget([quiet('/2')])
+  t.equal((await publish(service, group('g', 'B'))).status, 200)
+  t.same(told(hook), ['A', 'B'])
+})
+
+onEachQueue(t, 'what is not told replaces what waits in other groups too', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const quiet = (path: string) => webhook('hook', hook.url + path, { send_resolved: false })
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [quiet('/1')] })
+  t.equal((await publish(service, group('g1', 'A', 'C'))).status, 202)
+  hook.answer({})
+  t.equal((await publish(service, group('g2', '-A', 'B'))).status, 200)
+  await service.retarget([quiet('/2')])
+  await workedOff(service)
+  t.same(told(hook), ['A,C', 'B', 'C'], 'the firing of A is not told after its end')
+})
+
+onEachQueue(
+  t,
+  'what a later notification of another group told is not told again, older as it is',
+  async (t, queue) => {
+    const hook = await startStandIn(t, { status: 503 })
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient },
+      targets: [webhook('hook', hook.url)]
+    })
+    t.equal((await publish(service, group('g1', 'A', 'B'))).status, 202)
+    hook.answer({})
+    t.equal((await publish(service, group('g2', '-A'))).status, 200)
+    await service.retarget([webhook('hook', `${hook.url}/2`)])
+    await workedOff(service)
+    t.same(told(hook), ['A,B', '!-A', 'B'])
+  }
+)
+
+onEachQueue(t, 'a target that was skipped has what waits for it replaced as well', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, CIRCUIT_FAILURE_THRESHOLD: '1', CIRCUIT_OPEN_DURATION: '1h' },
+    targets: [webhook('hook', hook.url)]
+  })
+  const first = await publish(service, group('g', 'A'))
+  t.equal(first.status, 202)
+  const id = first.body.results[0].delivery_id
+  for (const body of [group('g', 'A', 'B'), group('g', '-A', 'B', 'C')]) {
+    const { body: next } = await publish(service, body)
+    t.match(next.results, [{ skipped: true, skip_reason: 'circuit_open', queued: true, delivery_id: id, attempts: 1 }])
+  }
+  t.match((await service.get('/api/v1/queue')).body, { depth: 1 })
+  hook.answer({})
+  await service.post('/api/v1/targets/hook/circuit/reset')
+  await workedOff(service)
+  t.same(told(hook), ['A', '-A,B,C'])
+})
+
+onEachQueue(t, 'a late message tells its readers how late it is', async (t, queue) => {
+  const clock = movableClock(t)
+  const hook = await startStandIn(t, { status: 503 })
+  const slack = await startStandIn(t, { status: 503 })
+  const incidents = await startStandIn(t, { status: 503 })
+  const targets = (path: string) => [
+    webhook('hook', hook.url + path),
+    pagerduty('pd', incidents.url + path),
+    { name: 'slack', type: 'slack', url: slack.url + path }
+  ]
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: targets('/1') })
+  t.equal((await publish(service, group('g', 'A'))).status, 202)
+  for (const each of [hook, slack, incidents]) each.answer({ status: 202, body: 'ok' })
+  clock.forward(12 * 60_000)
+  slack.answer({ body: 'ok' })
+  await service.retarget(targets('/2'))
+  await workedOff(service)
+  const [, late] = hook.requests
+  t.equal(hook.requests[0]!.json().late_by_ms, undefined)
+  t.ok(late!.json().late_by_ms >= 12 * 60_000 && late!.json().late_by_ms < 13 * 60_000)
+  t.match(slack.requests[1]!.bytes.toString(), 'late by 12 min')
+  t.match(incidents.requests[1]!.json().payload.custom_details, { late_by: '12 min' })
+})
+
+onEachQueue(t, 'a Secret that is deleted and created again within a minute finds what it is owed', async (t, queue) => {
+  const clock = movableClock(t)
+  const hook = await startStandIn(t, { status: 503 })
+  const target = webhook('hook', hook.url)
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [target] })
+  t.equal((await publish(service, group('g', 'A'))).status, 202)
+  t.equal((await publish(service, group('h', 'B'))).status, 202)
+  await service.retarget([])
+  t.equal((await publish(service, group('g', 'A'))).status, 503, 'no target is enabled')
+  clock.forward(45_000)
+  hook.answer({})
+  t.match((await service.get('/api/v1/queue')).body, { depth: 2 })
+  await service.retarget([target])
+  await workedOff(service)
+  t.same(told(hook).slice(2).sort(), ['A', 'B'])
+  t.same((await service.get('/api/v1/dead-letters')).body.items, [])
+  t.match((await publish(service, group('g', 'A'))).body.results, [{ success: true, deduplicated: true }])
+})
+
+onEachQueue(t, 'an attempt that a stop cut short may have arrived: its resolve is told', async (t, queue) => {
+  const incidents = await startStandIn(t, { status: 503 })
+  const options = { env: { ...queue.env, ...patient }, targets: [pagerduty('pd', incidents.url)] }
+  const service = await startTestService(t, options)
+  t.equal((await publish(service, group('g', 'A'))).status, 202)
+  incidents.answer('hang')
+  await service.retarget([pagerduty('pd', `${incidents.url}/2`)])
+  await incidents.got(2)
+  await service.stop()
+  incidents.answer({ status: 202 })
+  const next = await startTestService(t, { ...options, targets: [pagerduty('pd', incidents.url, { enabled: false })] })
+  t.match((await publish(next, group('g', '-A'))).body.results, [{ queued: true }])
+  await next.retarget([pagerduty('pd', incidents.url)])
+  await workedOff(next)
+  t.equal(events(incidents).at(-1), '-A')
+})
+
+t.test('so is one that a crash cut short, of which nothing tells but that it was begun', async t => {
+  const directory = t.testdir({ before: {} })
+  const incidents = await startStandIn(t, { status: 503 })
+  const options = (queue: string, enabled = true) => ({
+    env: { QUEUE_DIR: join(directory, queue), ...patient },
+    targets: [pagerduty('pd', incidents.url, { enabled })]
+  })
+  const service = await startTestService(t, options('before'))
+  t.equal((await publish(service, group('g', 'A'))).status, 202)
+  incidents.answer('hang')
+  await service.retarget([pagerduty('pd', `${incidents.url}/2`), webhook('down', await nobodyThere())])
+  await incidents.got(2)
+  // Once another one is owned, all before it is on the disk: a copy of that is what a crash would have left.
+  t.equal((await service.post(`${publishPaths.named}?target=down`, group('h', 'B'))).status, 202)
+  const isNoSocket = (source: string) => !basename(source).startsWith('owner.')
+  await cp(join(directory, 'before'), join(directory, 'after'), { recursive: true, filter: isNoSocket })
+
+  incidents.answer({ status: 202 })
+  const next = await startTestService(t, options('after', false))
+  t.match((await publish(next, group('g', '-A'))).body.results, [{ queued: true }])
+  await next.retarget([pagerduty('pd', incidents.url)])
+  await eventually('it is told', () => incidents.requests.length === 3)
+  t.equal(events(incidents).at(-1), '-A')
+})
