@@ -71,6 +71,7 @@ const tooMuch = failure('queue_full', 'the target is owed too much: the oldest l
 export function createOwed({ store, events, maxPerTarget, retentionMs, now }: OwedDeps): Owed {
   /** Targets whose queue is being trimmed, and when that will be done. */
   const trimming = new Map<string, Promise<void>>()
+  let trimmedAway = 0
 
   /** The states of the alerts at one target, as `next` makes them. */
   function states(
@@ -138,6 +139,8 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         const weakest = record as unknown as Entry | undefined
         if (!weakest || weakest.running) return
         await giveUp(weakest, tooMuch)
+        // A storm can push out thousands: others get the event loop in between.
+        if (++trimmedAway % 50 === 0) await new Promise(resolve => setImmediate(resolve))
       }
     })
     const last = trimmed.catch(() => {})

@@ -85,7 +85,7 @@ interface Delivery {
 /** With no queue to hand over to, an Alertmanager body waits this long for its attempts: below Alertmanager's own 10 s. */
 const unownedWaitMs = 9_000
 /** Parts that are started before others get the event loop. */
-const startedAtOnce = 250
+const startedAtOnce = 100
 const noRefs: Entry['refs'] = []
 const noAttempts: Entry['attempts'] = []
 const noEntries: readonly Entry[] = []
