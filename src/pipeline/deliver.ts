@@ -226,6 +226,12 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
     const hold = held.holds[0]
     if (job.heldBack) return owed.own(job, undefined, hold)
+    if (job.stored || job.folded.length > 0) {
+      const forbidden = forbiddenNow(job)
+      if (forbidden) return owed.own(job, forbidden, hold)
+      await owed.begin(job)
+      if (job.hurry.over) return owed.own(job, undefined, hold)
+    }
 
     const admitted = admitAtOnce(job) ?? (await admission(job))
     if (admitted === 'later') return owed.own(job, undefined, hold)
@@ -235,7 +241,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     let attempted: Attempted | undefined
     job.running = true
     const span = tracer?.attempt(job)
-    if (job.stored || job.folded.length > 0) owed.begin(job)
     try {
       attempted = await attempt(live.target, messageOf(job, known, began, firedAndResolved), sender, {
         until: job.until,
@@ -460,13 +465,14 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       if (!store.durable) return undefined
       const dueAt = Math.max(job.until, now())
       const handed: Job = { ...job, entry: { ...job.entry, running: true } }
+      const stood = job.stored
       // From here on the outcome of the running attempt has a record to settle, written or about to be.
       job.stored = true
       const owning = owed.own(handed, undefined, undefined, dueAt)
       job.handing = owning.catch(() => {})
       const result = await owning
       if (result.kind === 'queued') return result
-      job.stored = false
+      job.stored = stood
       return undefined
     }
   }

@@ -43,18 +43,26 @@ export interface OwedDeps {
 
 /** What is written down when a part ends, or does not end: the only code that changes the ledger, states and the queue. */
 export interface Owed {
-  /** The target has it. Written soon; nobody waits for that. */
-  done(job: Job, states: readonly (TargetState | undefined)[], attempted: Attempted, durationMs: number): PartResult
+  /** The target has it. Nobody waits until that is written, unless it takes something out of the queue. */
+  done(
+    job: Job,
+    states: readonly (TargetState | undefined)[],
+    attempted: Attempted,
+    durationMs: number
+  ): PartResult | Promise<PartResult>
   /** It is owed: durable once this resolves. Without a queue that can be written the part stays unowned. */
   own(job: Job, failed: Failure | undefined, hold: Hold | undefined, dueAt?: number): Promise<PartResult>
   /** It is given up: a dead letter. */
-  bury(job: Job, failed: Failure, durationMs: number): PartResult
+  bury(job: Job, failed: Failure, durationMs: number): Promise<PartResult>
   /** There was nothing to tell: `steps` says why, for each of the entry's alerts; none if another delivery told it all. */
-  close(job: Job, steps: readonly Step[]): PartResult
+  close(job: Job, steps: readonly Step[]): Promise<PartResult>
   /** Some of the entry's alerts are not told, and nothing older that waits for the target shall be either. */
   dismiss(entry: Entry, alerts: readonly Sequenced[]): void
-  /** An attempt begins at what stands in the queue: if the process dies meanwhile, it may have arrived. */
-  begin(job: Job): void
+  /**
+   * An attempt begins at what stands in the queue: if the process dies meanwhile, it may have arrived. Durable once this
+   * resolves, and what the job took over is one with it by then: after a crash nothing older is sent any more.
+   */
+  begin(job: Job): Promise<void>
   /** What a vendor told, although the attempt failed later on. */
   remember(entry: Entry, memory: Memory): void
   /** Gives up an entry that nobody is working on. */
@@ -71,7 +79,7 @@ const tooMuch = failure('queue_full', 'the target is owed too much: the oldest l
 export function createOwed({ store, events, maxPerTarget, retentionMs, now }: OwedDeps): Owed {
   /** Targets whose queue is being trimmed, and when that will be done. */
   const trimming = new Map<string, Promise<void>>()
-  let trimmedAway = 0
+  let trims = 0
 
   /** The states of the alerts at one target, as `next` makes them. */
   function states(
@@ -122,6 +130,22 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     return { id, set: { ...memory }, replace: true, expiresAt: now() + stateMs.firing }
   }
 
+  /**
+   * Writes what takes entries out of the queue. It is durable before anything newer is sent or answered: else a crash
+   * would bring a firing back that was followed by its resolve.
+   */
+  async function settle(states: Change[] | Promise<Change[]>, more: readonly Change[]): Promise<void> {
+    const changes = [...(await states), ...more]
+    if (store.durable) {
+      try {
+        return await store.write(changes)
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error
+      }
+    }
+    store.note(changes)
+  }
+
   function noteAfter(changes: Change[] | Promise<Change[]>, more: Change[]): void {
     if (changes instanceof Promise) void changes.then(list => store.note([...list, ...more]))
     else store.note([...changes, ...more])
@@ -139,9 +163,9 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         const weakest = record as unknown as Entry | undefined
         if (!weakest || weakest.running) return
         await giveUp(weakest, tooMuch)
-        // A storm can push out thousands: others get the event loop in between.
-        if (++trimmedAway % 50 === 0) await new Promise(resolve => setImmediate(resolve))
       }
+      // A storm can push out thousands: others get the event loop in between.
+      if (++trims % 50 === 0) await new Promise(resolve => setImmediate(resolve))
     })
     const last = trimmed.catch(() => {})
     trimming.set(target, last)
@@ -163,11 +187,10 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       ''
     ]
     events.buried(letter)
-    store.note([
+    await settle(states(entry.target, entry.alerts, afterClosing), [
       { id: deadId(entry.id), set: letter as unknown as Fields, replace: true, expiresAt: now() + retentionMs },
       ...removed([entry]),
-      ...outcomes(entry, outcome),
-      ...(await states(entry.target, entry.alerts, afterClosing))
+      ...outcomes(entry, outcome)
     ])
   }
 
@@ -193,10 +216,12 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         expiresAt: at + stateMs[item.alert.status]
       }))
       addOutcomes(changes, entry, deliveredOutcome(statusCode, entry.tries, durationMs))
-      if (job.stored || job.folded.length > 0) changes.push(...removed([entry, ...job.folded]))
       if (memory) changes.push(remembered(entry, memory))
+      const result: PartResult = { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
+      if (job.stored || job.folded.length > 0)
+        return settle(changes, removed([entry, ...job.folded])).then(() => result)
       store.note(changes)
-      return { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
+      return result
     },
 
     async own(job, failed, hold, dueAt = now() + (failed?.retryAfterMs ?? 0)) {
@@ -243,11 +268,11 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       return { kind: 'queued', id: entry.id, ...common }
     },
 
-    bury(job, failed, durationMs) {
+    async bury(job, failed, durationMs) {
       const { entry, live } = job
       const letter: DeadLetter = { ...complete(job), buried_at: now(), failure: shown(failed) }
       const { type, reason, message, statusCode } = failed
-      noteAfter(
+      await settle(
         states(entry.target, entry.alerts, (before, item) =>
           afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
         ),
@@ -277,16 +302,29 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       }
     },
 
-    begin({ stored, entry, folded }) {
-      const under = stored ? [entry, ...folded] : folded
-      store.note(under.map(({ id }) => ({ id: entryId(id), set: { running: true } })))
+    async begin(job) {
+      const { folded } = job
+      const entry: Entry = { ...complete(job), running: true }
+      const isOther = ({ id }: Entry): boolean => id !== entry.id
+      const changes =
+        folded.length === 0
+          ? [{ id: entryId(entry.id), set: { running: true } }]
+          : [stored(entry), { id: slotId(entry), set: { [entry.id]: 1 } }, ...removed(folded.filter(isOther))]
+      try {
+        await store.write(changes)
+      } catch (error) {
+        if (error instanceof StoreUnavailable) return
+        throw error
+      }
+      job.stored = true
+      job.folded = []
     },
 
     dismiss(entry, alerts) {
       noteAfter(states(entry.target, alerts, afterClosing), [])
     },
 
-    close(job, steps) {
+    async close(job, steps) {
       const { entry } = job
       const closed = entry.alerts.filter((_, index) => steps[index] !== 'outdated')
       const step = (steps.find(each => each !== 'outdated') ?? 'outdated') as Exclude<
@@ -296,7 +334,9 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       // A caller who asks again is told that nothing is owed any more.
       const more = job.stored || job.folded.length > 0 ? removed([entry, ...job.folded]) : []
       if (more.length > 0 && steps.length > 0) addOutcomes(more, entry, deliveredOutcome(undefined, entry.tries, 0))
-      noteAfter(closed.length === 0 ? [] : states(entry.target, closed, afterClosing), more)
+      const after = closed.length === 0 ? [] : states(entry.target, closed, afterClosing)
+      if (more.length > 0) await settle(after, more)
+      else noteAfter(after, [])
       return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }
     },
 

@@ -86,10 +86,14 @@ interface Delivery {
 const unownedWaitMs = 9_000
 /** Parts that are started before others get the event loop. */
 const startedAtOnce = 100
+/** Records that are read before others get the event loop. */
+const readAtOnce = 2_000
 const noRefs: Entry['refs'] = []
 const noAttempts: Entry['attempts'] = []
 const noEntries: readonly Entry[] = []
 const ledgerMs = 86_400_000
+/** By then Alertmanager has tried again what it was not told before a crash, or has given it up. */
+const doubtMs = 600_000
 const stateMs = 7 * 86_400_000
 
 export interface Publish {
@@ -104,6 +108,7 @@ export interface Publish {
 export function createPublish(deps: PublishDeps): Publish {
   const { store, roster, deliver, events, tracer, now } = deps
   const underWay = new Set<Hurry>()
+  const doubtUntil = store.interrupted ? now() + doubtMs : 0
   /** The place of the notification that was accepted last. */
   let latest = 0
   /** Keys of a shared store that are being looked up. */
@@ -197,7 +202,7 @@ export function createPublish(deps: PublishDeps): Publish {
         due_at: acceptedAt,
         tries: 0,
         attempts: noAttempts,
-        may_have: false
+        may_have: admission.doubtful
       }
       return {
         live,
@@ -327,6 +332,8 @@ export function createPublish(deps: PublishDeps): Publish {
     readonly records: readonly (Fields | undefined)[]
     /** The ledger has nothing of this round yet. */
     readonly isNew: boolean
+    /** An attempt that nobody remembers may have arrived: the caller tries again what a process died over. */
+    readonly doubtful: boolean
   }
 
   /** Gives the notification its place in the order of acceptance, and finds out what its key means. */
@@ -381,7 +388,7 @@ export function createPublish(deps: PublishDeps): Publish {
       const chosen =
         isAlertmanager || request.idempotencyKey === undefined ? undefined : chosenId(request.idempotencyKey)
       if (chosen !== undefined) ids.push(chosen)
-      const read = store.read(ids)
+      const read = ids.length > readAtOnce ? readInTurns(ids) : store.read(ids)
       const records = read instanceof Promise ? await read : read
       const ledger = key === undefined ? undefined : records[alerts.length]
       const known = ledger?.m as Round | undefined
@@ -392,7 +399,16 @@ export function createPublish(deps: PublishDeps): Publish {
       }))
       if (key === undefined) {
         store.note(changes)
-        return { seq, key, round: seq, meaning: undefined, known: undefined, records, isNew: true }
+        return {
+          seq,
+          key,
+          round: seq,
+          meaning: undefined,
+          known: undefined,
+          records,
+          isNew: true,
+          doubtful: at < doubtUntil
+        }
       }
       const sighting: Sighting = {
         now: at,
@@ -415,7 +431,17 @@ export function createPublish(deps: PublishDeps): Publish {
       if (chosen !== undefined) changes.push({ id: chosen, set: { key }, expiresAt: at + ledgerMs })
       store.note(changes)
       const isNew = meaning.kind !== 'resume' && meaning.kind !== 'twin'
-      return { seq, key, round: after.round, meaning, known: after, records: records.slice(0, alerts.length), isNew }
+      const doubtful = meaning.kind === 'resume' || at < doubtUntil
+      return {
+        seq,
+        key,
+        round: after.round,
+        meaning,
+        known: after,
+        records: records.slice(0, alerts.length),
+        isNew,
+        doubtful
+      }
     } catch (error) {
       // Without the store there is no dedup and no order across replicas, but who can be reached is reached.
       events.warn('the ledger cannot be read: publishing without it', {
@@ -428,9 +454,20 @@ export function createPublish(deps: PublishDeps): Publish {
         meaning: undefined,
         known: undefined,
         records: [],
-        isNew: false
+        isNew: false,
+        doubtful: false
       }
     }
+  }
+
+  /** Reads many records without keeping the event loop to itself. The last ones are those that decide: nothing comes between. */
+  async function readInTurns(ids: readonly string[]): Promise<(Fields | undefined)[]> {
+    const records: (Fields | undefined)[] = []
+    for (let from = 0; from < ids.length; from += readAtOnce) {
+      if (from > 0) await turn()
+      for (const record of await store.read(ids.slice(from, from + readAtOnce))) records.push(record)
+    }
+    return records
   }
 
   /** Remembers that the caller has been told, if it was told that all is well. */

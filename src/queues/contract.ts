@@ -54,6 +54,8 @@ export interface Store {
   readonly durable: boolean
   /** Whether other processes use it too: only then are `hold` and `release` needed. */
   readonly shared: boolean
+  /** Whether the process that had it before ended without closing it: what it noted last may be missing. */
+  readonly interrupted: boolean
   /**
    * The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed.
    * `only` names, for each record, the fields that are needed: others may be missing then.

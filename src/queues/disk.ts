@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { type Place, StoreUnavailable } from './contract.js'
@@ -23,6 +23,8 @@ export interface Row {
  * write for many, and the tables that a checkpoint brings up to date with it. Every promise resolves after fsync.
  */
 export interface Disk {
+  /** Whether the process that had it before ended without `close`. */
+  readonly interrupted: boolean
   read(id: string): Kept | undefined
   place(id: string): Place | undefined
   places(): Iterable<{ id: string; place: Place; expiresAt: number }>
@@ -64,12 +66,16 @@ export async function openDisk(dir: string): Promise<Disk> {
       const tables = openTables(env)
       const writer = writerOf(env, room)
       await writer(2 * usedBytes(env), async () => upgrade(env, tables))
+      const mark = join(dir, 'open')
+      const interrupted = existsSync(mark)
+      writeFileSync(mark, '')
       const close = async () => {
         await env.close()
         await room.close()
+        rmSync(mark, { force: true })
         unlock()
       }
-      return diskOf(env, tables, { write: writer, close })
+      return diskOf(env, tables, { write: writer, close, interrupted })
     } catch (error) {
       await env.close()
       await room.close()
@@ -113,6 +119,7 @@ function openTables(env: RootDatabase<string, string>): Tables {
 /** What is left of the disk's own business: to write in turn, and to close. */
 interface Handles {
   readonly write: Writer
+  readonly interrupted: boolean
   close(): Promise<void>
 }
 
@@ -144,7 +151,7 @@ function usedBytes(env: RootDatabase<string, string>): number {
   return (lastPageNumber + 1) * pageSize
 }
 
-function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, close }: Handles): Disk {
+function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, close, interrupted }: Handles): Disk {
   const { meta, records, places, journal } = tables
   return {
     read: id => decoded(records.get(id)),
@@ -197,6 +204,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, clos
       }
     },
     size: () => (records.getStats() as { entryCount: number }).entryCount,
+    interrupted,
     close
   }
 }

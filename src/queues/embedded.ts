@@ -256,6 +256,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     backend: 'embedded',
     durable: true,
     shared: false,
+    interrupted: disk.interrupted,
     read(ids) {
       const now = Date.now()
       return ids.map(id => alive(lookup(keyOf(id)), now)?.fields)

@@ -42,6 +42,7 @@ export function gatherNotes(store: Store): Store {
     backend: store.backend,
     durable: store.durable,
     shared: store.shared,
+    interrupted: store.interrupted,
     note(changes) {
       // Only plain fields can wait: a place in the queue is looked at by others.
       if (changes.some(change => change.drop || change.place !== undefined)) {

@@ -120,6 +120,7 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     backend: 'redis',
     durable: true,
     shared: true,
+    interrupted: false,
     async read(ids, only) {
       push()
       const now = Date.now()

@@ -40,6 +40,23 @@ t.test('a directory that is in use is refused, by its path of any length, until 
   }
 })
 
+t.test('whoever opens it is told whether the one before closed it', async t => {
+  const dir = join(t.testdir(), 'queue')
+  const opened = async () => {
+    const store = await embeddedStore({ dir })
+    await store.close()
+    return store.interrupted
+  }
+  t.equal(await opened(), false, 'it is new')
+  t.equal(await opened(), false, 'it was closed')
+  const killed = storeProcess(t, 'hold', dir)
+  await killed.line()
+  killed.kill('SIGKILL')
+  await killed.ended
+  t.equal(await opened(), true)
+  t.equal(await opened(), false)
+})
+
 t.test('of several that start at once on what a killed one left, just one gets the directory', async t => {
   const dir = join(t.testdir(), 'queue')
   const killed = storeProcess(t, 'hold', dir)
