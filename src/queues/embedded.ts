@@ -24,6 +24,8 @@ interface Group {
 }
 
 const journalBytesPerWrite = 1_000_000
+/** All who wait for a write go on in the same moment, so they must not be too many. */
+const groupsPerWrite = 256
 const checkpointBytes = 32_000_000
 const rowsPerWrite = 500
 const maxUnwritten = 20_000
@@ -111,7 +113,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const journal = async () => {
     const texts: string[] = []
     let bytes = 0
-    while (texts.length < groups.length && bytes < journalBytesPerWrite) {
+    while (texts.length < Math.min(groups.length, groupsPerWrite) && bytes < journalBytesPerWrite) {
       const { at, changes } = groups[texts.length]!
       const text = `{"at":${at},"changes":${JSON.stringify(changes)}}`
       texts.push(text)
