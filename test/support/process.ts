@@ -141,7 +141,8 @@ const plain = { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: process.
 
 const isOk = ({ status }: Answered): boolean => status === 200
 
-function freePort(): Promise<number> {
+/** A port of the loopback that nobody listens on. */
+export function freePort(): Promise<number> {
   return new Promise(resolve => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address() as { port: number }
