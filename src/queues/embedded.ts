@@ -24,8 +24,8 @@ interface Group {
 }
 
 const journalBytesPerWrite = 1_000_000
-/** All who wait for a write go on in the same moment, so they must not be too many. */
-const groupsPerWrite = 256
+/** So many of those who waited for a write go on before others get the event loop. */
+const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
 const rowsPerWrite = 500
 const maxUnwritten = 20_000
@@ -113,7 +113,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const journal = async () => {
     const texts: string[] = []
     let bytes = 0
-    while (texts.length < Math.min(groups.length, groupsPerWrite) && bytes < journalBytesPerWrite) {
+    while (texts.length < groups.length && bytes < journalBytesPerWrite) {
       const { at, changes } = groups[texts.length]!
       const text = `{"at":${at},"changes":${JSON.stringify(changes)}}`
       texts.push(text)
@@ -134,13 +134,18 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const settle = (batch: readonly Group[]) => {
-    for (const { rows, waiting } of batch) {
+    for (const { rows } of batch) {
       for (const row of rows) {
         journalled.set(row.id, over(row, journalled.get(row.id)))
         if (fresh.get(row.id) === row) fresh.delete(row.id)
       }
-      waiting?.resolve()
     }
+    resolveInTurns(batch.flatMap(({ waiting }) => waiting ?? []))
+  }
+
+  const resolveInTurns = (waiting: NonNullable<Group['waiting']>[]) => {
+    for (const { resolve } of waiting.splice(0, resolvedAtOnce)) resolve()
+    if (waiting.length > 0) setImmediate(resolveInTurns, waiting)
   }
 
   /** After a failed write: whoever waits is told and their changes are taken back; notes are kept for another try. */
