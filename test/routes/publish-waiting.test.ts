@@ -238,8 +238,11 @@ for (const queue of ['embedded', 'redis']) {
     slow.open()
     t.same(await settledQueue(service), 0)
     t.equal(hook.requests.length, 1)
-    for (const { body } of twins)
-      t.not((await service.get(`/api/v1/deliveries/${body.results[0].delivery_id}`)).body.state, 'queued')
+    for (const { body } of twins) {
+      const { delivery_id } = body.results[0]
+      const state = async () => (await service.get(`/api/v1/deliveries/${delivery_id}`)).body.state
+      await until('its caller can see that it is over', async () => (await state()) !== 'queued')
+    }
   })
 }
 
