@@ -1,6 +1,7 @@
 import type { AlertStatus } from './alert.js'
-import { type DeliveryEvents, untouched } from './pipeline/deliver.js'
+import type { DeliveryEvents } from './pipeline/deliver.js'
 import type { Entry } from './pipeline/entry.js'
+import { untouched } from './pipeline/job.js'
 import type { Sequenced } from './pipeline/lifecycle.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { DeliveryQuery, DeliveryView } from './routes/deliveries.js'

@@ -14,7 +14,7 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
 import type { Logger } from 'pino'
-import type { Job } from './pipeline/deliver.js'
+import type { Job } from './pipeline/job.js'
 import type { Span, Tracer } from './pipeline/tracer.js'
 import { attemptTold, brokenOff, deliveryTold, publishTold, type Told, whereTo } from './tracing/told.js'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createDeliveryLog } from '../src/delivery-log.js'
-import { untouched } from '../src/pipeline/deliver.js'
+import { untouched } from '../src/pipeline/job.js'
 import { alertOf } from './support/messages.js'
 import { observed, receiver } from './support/observed.js'
 

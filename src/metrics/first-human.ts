@@ -1,7 +1,7 @@
 import { type Alert, severityOf } from '../alert.js'
 import type { Accepted } from '../pipeline/accept.js'
-import type { Job, PartResult } from '../pipeline/deliver.js'
 import { alertId, type Entry, stateField } from '../pipeline/entry.js'
+import type { Job, PartResult } from '../pipeline/job.js'
 import { unpackState } from '../pipeline/lifecycle.js'
 import type { LiveTarget } from '../pipeline/live.js'
 import type { PublishResult } from '../pipeline/result.js'

@@ -1,4 +1,3 @@
-import { type Alert, commonOf, type Notification } from '../alert.js'
 import { delivered as healed } from '../health/state.js'
 import type { Fields, Hold, Store } from '../queues/contract.js'
 import type { Failure, Memory, Message } from '../targets/contract.js'
@@ -12,80 +11,22 @@ import {
   type Entry,
   entryId,
   memoryId,
-  notificationOf,
   outcomeField,
   outcomeId,
   type Ref,
   slotId,
   stateField
 } from './entry.js'
-import type { Hurry } from './hurry.js'
+import { type Job, type PartResult, untouched } from './job.js'
 import type { Ticket } from './lanes.js'
 import { contentKeyOf, type Round } from './ledger.js'
-import { merge, type Sequenced, type Step, stepOf, type TargetState, unpackState } from './lifecycle.js'
+import { type TargetState, unpackState } from './lifecycle.js'
 import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
+import { recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
+import { alertsOf, carry, fingerprintsOf, isSame, isSettled, narrow, plan, tells } from './takeover.js'
 import type { Tracer } from './tracer.js'
-
-/** Why a target that was asked for is not reached now. */
-export type HeldBack = 'circuit_open' | 'unhealthy' | 'degraded'
-
-/** One part for one target on its way, live or out of the queue. */
-export interface Job {
-  readonly live: LiveTarget
-  entry: Entry
-  /** What the entry's alerts came in. */
-  notification: Notification
-  /** The entry stands in the store, where it must be settled. */
-  stored: boolean
-  /** Entries that waited in the same slot and are now carried by this one. */
-  folded: readonly Entry[]
-  /** Set: nothing is attempted, the part is owed at once. */
-  readonly heldBack?: HeldBack | undefined
-  readonly respectBreaker: boolean
-  readonly hurry: Hurry
-  /** When every attempt must have ended, in milliseconds since the epoch. */
-  readonly until: number
-  /** Longest wait for a rate-limit token, in milliseconds. */
-  readonly patienceMs: number
-  /** Room among the deliveries of the publish; false if the publish ended first. */
-  readonly room?: (() => Promise<boolean>) | undefined
-  /** Of its publish, and of its own delivery once that has begun where traces are made. */
-  traceparent?: string | undefined
-  /** What was known of the alerts when the notification was accepted: it still holds if no lane had to be waited for. */
-  readonly records: readonly (Fields | undefined)[] | undefined
-  /** The publish is a new round of its key, so the ledger cannot know of it. */
-  readonly fresh: boolean
-  /** An attempt is under way. */
-  running: boolean
-  /** The running attempt is being written down: its outcome must not be before that. */
-  handing: Promise<unknown> | undefined
-}
-
-/** What became of one part. */
-export type PartResult = {
-  readonly attempts: number
-  readonly durationMs: number
-  readonly statusCode?: number | undefined
-} & (
-  | { readonly kind: 'delivered'; readonly recorded?: boolean }
-  | {
-      readonly kind: 'queued'
-      readonly id: string
-      readonly failure?: FailureShown
-      readonly heldBack?: HeldBack
-      readonly recorded?: boolean
-    }
-  /** Refused for good. */
-  | { readonly kind: 'refused'; readonly failure: FailureShown; readonly id?: string; readonly recorded?: boolean }
-  /** Could be tried again, but nobody can own it. */
-  | { readonly kind: 'unowned'; readonly failure?: FailureShown; readonly heldBack?: HeldBack }
-  /** There is nothing to tell this target. */
-  | { readonly kind: 'nothing'; readonly step: Exclude<Step, 'send' | 'fired_and_resolved'> }
-)
-
-export type FailureShown = Pick<Failure, 'type' | 'reason' | 'message'>
 
 /** What the pipeline tells whoever keeps metrics, logs and statistics. */
 export interface DeliveryEvents {
@@ -484,174 +425,4 @@ const leastMs = 5
 /** How often a lane that another process holds is tried again, in milliseconds. */
 const remoteRetryMs = 50
 
-/** Another process is at it, or is done with it. */
-export const untouched: PartResult = { kind: 'nothing', step: 'outdated', attempts: 0, durationMs: 0 }
-
-const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
-
-const isSettled = (step: Step): boolean => step === 'superseded' || step === 'resolved_not_wanted'
-
-/** Whether an entry is just what was read of it before its lanes were taken. */
-function isSame(stands: Entry, read: Entry): boolean {
-  return (
-    stands.tries === read.tries &&
-    stands.due_at === read.due_at &&
-    stands.base === read.base &&
-    stands.alerts.length === read.alerts.length
-  )
-}
-
-/** The alerts' names, each once: an alert that stands twice in a notification must not wait for itself. */
-function fingerprintsOf(alerts: readonly Sequenced[]): string[] {
-  if (alerts.length === 1) return [alerts[0]!.alert.fingerprint]
-  return [...new Set(alerts.map(({ alert }) => alert.fingerprint))]
-}
-
-const alertsOf = (alerts: readonly Sequenced[]): Alert[] => alerts.map(({ alert }) => alert)
-
 const noProbe = { probe: undefined }
-
-interface Plan {
-  /** For each of the entry's alerts. */
-  readonly steps: readonly Step[]
-  /** How many of them the target is told. */
-  readonly telling: number
-  /** All that are told fired and resolved unheard. */
-  readonly firedAndResolved: boolean
-}
-
-function plan(job: Job, states: readonly (TargetState | undefined)[]): Plan {
-  const { kind, settings } = job.live.target
-  const reader = { audience: kind.audience, sendResolved: settings.send_resolved, mayHave: job.entry.may_have }
-  let telling = 0
-  let firedAndResolved = true
-  const steps = job.entry.alerts.map((item, index) => {
-    const step = stepOf(item, states[index], reader)
-    if (tells(step)) telling++
-    if (step === 'send') firedAndResolved = false
-    return step
-  })
-  return { steps, telling, firedAndResolved }
-}
-
-/** Leaves only the alerts in the job that the target is told. */
-function narrow(job: Job, steps: readonly Step[]): void {
-  const { entry } = job
-  entry.alerts = entry.alerts.filter((_, index) => tells(steps[index]!))
-  entry.body = undefined
-  entry.content = undefined
-  job.notification = regrouped(job.notification, alertsOf(entry.alerts))
-}
-
-/** The notification with other alerts, and what these have in common. */
-function regrouped(notification: Notification, alerts: readonly Alert[]): Notification {
-  const common = { common_labels: commonOf(alerts, 'labels'), common_annotations: commonOf(alerts, 'annotations') }
-  return { ...notification, ...common, alerts, body: undefined }
-}
-
-/** Lets the job carry what it took over: the newest state of every alert, under the id that callers already know. */
-function carry(job: Job, taken: readonly Entry[]): void {
-  const own = job.entry
-  const all = [own, ...taken]
-  const newest = all.reduce((a, b) => (newestSeq(b) > newestSeq(a) ? b : a))
-  const oldest = all.reduce((a, b) => (b.accepted_at < a.accepted_at ? b : a))
-  const others = all
-    .filter(entry => entry !== newest)
-    .reduce<Sequenced[]>((merged, entry) => merge(entry.alerts, merged), [])
-  const alerts = merge(others, newest.alerts)
-  const grew = alerts.length > newest.alerts.length
-  job.entry = {
-    ...newest,
-    id: oldest.id,
-    alerts,
-    body: grew ? undefined : newest.body,
-    content: grew ? undefined : newest.content,
-    refs: distinctRefs(all),
-    // What nobody replaced has waited since the oldest was accepted.
-    accepted_at: alerts.some(item => oldest.alerts.includes(item)) ? oldest.accepted_at : newest.accepted_at,
-    tries: Math.max(...all.map(entry => entry.tries)),
-    attempts: all
-      .flatMap(entry => entry.attempts)
-      .sort((a, b) => a.at - b.at)
-      .slice(-attemptsKept),
-    may_have: all.some(entry => entry.may_have || entry.running === true),
-    running: undefined
-  }
-  if (grew) job.notification = regrouped(job.notification, alertsOf(alerts))
-  else if (newest !== own) job.notification = notificationOf(job.entry)
-}
-
-const newestSeq = ({ alerts }: Entry): number => alerts.reduce((newest, { seq }) => Math.max(newest, seq), 0)
-
-function distinctRefs(entries: readonly Entry[]): Entry['refs'] {
-  return [...new Map(entries.flatMap(entry => entry.refs).map(ref => [`${ref.round}/${ref.key}`, ref])).values()]
-}
-
-/** What the ledger already knows of this part. */
-function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined): PartResult | undefined {
-  if (!ledger) return undefined
-  const [ref] = entry.refs
-  if (!ref) return undefined
-  const outcome = ledger[outcomeField(live.name)]
-  return outcome === undefined ? undefined : readOutcome(outcome as Outcome, live.target.version)
-}
-
-/** A part's outcome as the ledger keeps it; the frequent one is short. */
-export type Outcome =
-  | `d ${number} ${number} ${number}`
-  | readonly ['q', id: string]
-  | readonly [
-      'r',
-      type: Failure['type'],
-      reason: Failure['reason'],
-      message: string,
-      statusCode: number | null,
-      attempts: number,
-      id: string,
-      targetVersion: string
-    ]
-
-/** The outcome of a part that was delivered; a status of 0 stands for none. */
-export function deliveredOutcome(status: number | undefined, attempts: number, durationMs: number): Outcome {
-  const statusCode = status ?? 0
-  const index = attempts === 1 && durationMs < 1_000 ? statusCode * 1_000 + durationMs : -1
-  // Thousands of publishes end alike, and each is remembered for a day.
-  const known = frequentOutcomes.get(index)
-  if (known !== undefined) return known
-  const outcome: Outcome = `d ${statusCode} ${attempts} ${durationMs}`
-  if (index >= 0) frequentOutcomes.set(index, outcome)
-  return outcome
-}
-
-const frequentOutcomes = new Map<number, Outcome>()
-
-function readOutcome(outcome: Outcome, version: string): PartResult | undefined {
-  if (typeof outcome === 'string') {
-    const [, status, attempts, durationMs] = outcome.split(' ').map(Number)
-    return {
-      kind: 'delivered',
-      recorded: true,
-      attempts: attempts!,
-      durationMs: durationMs!,
-      statusCode: status || undefined
-    }
-  }
-  switch (outcome[0]) {
-    case 'q':
-      return { kind: 'queued', recorded: true, id: outcome[1], attempts: 0, durationMs: 0 }
-    case 'r': {
-      const [, type, reason, message, statusCode, attempts, id, refusedBy] = outcome
-      // A target whose settings changed since may well take it now.
-      if (refusedBy !== version) return undefined
-      return {
-        kind: 'refused',
-        recorded: true,
-        failure: { type, reason, message },
-        id,
-        attempts,
-        durationMs: 0,
-        statusCode: statusCode ?? undefined
-      }
-    }
-  }
-}

@@ -2,7 +2,6 @@ import { type Change, type Fields, type Hold, type Store, StoreUnavailable } fro
 import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Attempted } from './attempt.js'
-import { deliveredOutcome, type Job, type Outcome, type PartResult } from './deliver.js'
 import {
   alertId,
   type DeadLetter,
@@ -16,6 +15,7 @@ import {
   stateField,
   stored
 } from './entry.js'
+import type { Job, PartResult } from './job.js'
 import {
   afterClosing,
   afterDelivery,
@@ -27,6 +27,7 @@ import {
   type TargetState,
   unpackState
 } from './lifecycle.js'
+import { deliveredOutcome, type Outcome } from './outcome.js'
 
 export interface OwedEvents {
   submitted(entry: Entry, result: 'queued' | 'unavailable'): void

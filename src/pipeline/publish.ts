@@ -2,9 +2,10 @@ import type { Alert, Notification } from '../alert.js'
 import type { Change, Fields, Store } from '../queues/contract.js'
 import type { Part } from '../targets/contract.js'
 import type { Accepted } from './accept.js'
-import type { Deliver, Job, PartResult } from './deliver.js'
+import type { Deliver } from './deliver.js'
 import { alertId, chosenId, type Entry, ledgerId, newId, slotOf, slotOfGroup } from './entry.js'
 import { createHurry, type Hurry } from './hurry.js'
+import type { Job, PartResult } from './job.js'
 import {
   chosenKeyOf,
   type Meaning,

@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { errorReasons } from '../targets/contract.js'
-import type { PartResult } from './deliver.js'
+import type { PartResult } from './job.js'
 import { type Choice, type SkipReason, skipReasons } from './select.js'
 
 export const TargetResult = Type.Object({

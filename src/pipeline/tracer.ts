@@ -1,5 +1,5 @@
 import type { Attempted } from './attempt.js'
-import type { Job, PartResult } from './deliver.js'
+import type { Job, PartResult } from './job.js'
 import type { Published, PublishRequest } from './publish.js'
 
 /** Something under way that a trace shows. */

@@ -1,6 +1,6 @@
 import type { Attributes } from '@opentelemetry/api'
 import type { Attempted } from '../pipeline/attempt.js'
-import { type FailureShown, type Job, type PartResult, untouched } from '../pipeline/deliver.js'
+import { type FailureShown, type Job, type PartResult, untouched } from '../pipeline/job.js'
 import type { Published } from '../pipeline/publish.js'
 
 /** What a span tells at its end; `failed`: its status is an error, for this reason. */

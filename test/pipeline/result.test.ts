@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { PartResult } from '../../src/pipeline/deliver.js'
+import type { PartResult } from '../../src/pipeline/job.js'
 import { createLive } from '../../src/pipeline/live.js'
 import { publishResult, statusOf, type TargetResult, tallyOf, targetResult } from '../../src/pipeline/result.js'
 import type { Choice } from '../../src/pipeline/select.js'

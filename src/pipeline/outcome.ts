@@ -1,0 +1,73 @@
+import type { Fields } from '../queues/contract.js'
+import type { Failure } from '../targets/contract.js'
+import { outcomeField } from './entry.js'
+import type { Job, PartResult } from './job.js'
+
+/** What the ledger already knows of this part. */
+export function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined): PartResult | undefined {
+  if (!ledger) return undefined
+  const [ref] = entry.refs
+  if (!ref) return undefined
+  const outcome = ledger[outcomeField(live.name)]
+  return outcome === undefined ? undefined : readOutcome(outcome as Outcome, live.target.version)
+}
+
+/** A part's outcome as the ledger keeps it; the frequent one is short. */
+export type Outcome =
+  | `d ${number} ${number} ${number}`
+  | readonly ['q', id: string]
+  | readonly [
+      'r',
+      type: Failure['type'],
+      reason: Failure['reason'],
+      message: string,
+      statusCode: number | null,
+      attempts: number,
+      id: string,
+      targetVersion: string
+    ]
+
+/** The outcome of a part that was delivered; a status of 0 stands for none. */
+export function deliveredOutcome(status: number | undefined, attempts: number, durationMs: number): Outcome {
+  const statusCode = status ?? 0
+  const index = attempts === 1 && durationMs < 1_000 ? statusCode * 1_000 + durationMs : -1
+  // Thousands of publishes end alike, and each is remembered for a day.
+  const known = frequentOutcomes.get(index)
+  if (known !== undefined) return known
+  const outcome: Outcome = `d ${statusCode} ${attempts} ${durationMs}`
+  if (index >= 0) frequentOutcomes.set(index, outcome)
+  return outcome
+}
+
+const frequentOutcomes = new Map<number, Outcome>()
+
+function readOutcome(outcome: Outcome, version: string): PartResult | undefined {
+  if (typeof outcome === 'string') {
+    const [, status, attempts, durationMs] = outcome.split(' ').map(Number)
+    return {
+      kind: 'delivered',
+      recorded: true,
+      attempts: attempts!,
+      durationMs: durationMs!,
+      statusCode: status || undefined
+    }
+  }
+  switch (outcome[0]) {
+    case 'q':
+      return { kind: 'queued', recorded: true, id: outcome[1], attempts: 0, durationMs: 0 }
+    case 'r': {
+      const [, type, reason, message, statusCode, attempts, id, refusedBy] = outcome
+      // A target whose settings changed since may well take it now.
+      if (refusedBy !== version) return undefined
+      return {
+        kind: 'refused',
+        recorded: true,
+        failure: { type, reason, message },
+        id,
+        attempts,
+        durationMs: 0,
+        statusCode: statusCode ?? undefined
+      }
+    }
+  }
+}

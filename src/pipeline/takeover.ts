@@ -1,0 +1,102 @@
+import { type Alert, commonOf, type Notification } from '../alert.js'
+import { attemptsKept, type Entry, notificationOf } from './entry.js'
+import type { Job } from './job.js'
+import { merge, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
+
+export const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
+
+export const isSettled = (step: Step): boolean => step === 'superseded' || step === 'resolved_not_wanted'
+
+/** Whether an entry is just what was read of it before its lanes were taken. */
+export function isSame(stands: Entry, read: Entry): boolean {
+  return (
+    stands.tries === read.tries &&
+    stands.due_at === read.due_at &&
+    stands.base === read.base &&
+    stands.alerts.length === read.alerts.length
+  )
+}
+
+/** The alerts' names, each once: an alert that stands twice in a notification must not wait for itself. */
+export function fingerprintsOf(alerts: readonly Sequenced[]): string[] {
+  if (alerts.length === 1) return [alerts[0]!.alert.fingerprint]
+  return [...new Set(alerts.map(({ alert }) => alert.fingerprint))]
+}
+
+export const alertsOf = (alerts: readonly Sequenced[]): Alert[] => alerts.map(({ alert }) => alert)
+
+export interface Plan {
+  /** For each of the entry's alerts. */
+  readonly steps: readonly Step[]
+  /** How many of them the target is told. */
+  readonly telling: number
+  /** All that are told fired and resolved unheard. */
+  readonly firedAndResolved: boolean
+}
+
+export function plan(job: Job, states: readonly (TargetState | undefined)[]): Plan {
+  const { kind, settings } = job.live.target
+  const reader = { audience: kind.audience, sendResolved: settings.send_resolved, mayHave: job.entry.may_have }
+  let telling = 0
+  let firedAndResolved = true
+  const steps = job.entry.alerts.map((item, index) => {
+    const step = stepOf(item, states[index], reader)
+    if (tells(step)) telling++
+    if (step === 'send') firedAndResolved = false
+    return step
+  })
+  return { steps, telling, firedAndResolved }
+}
+
+/** Leaves only the alerts in the job that the target is told. */
+export function narrow(job: Job, steps: readonly Step[]): void {
+  const { entry } = job
+  entry.alerts = entry.alerts.filter((_, index) => tells(steps[index]!))
+  entry.body = undefined
+  entry.content = undefined
+  job.notification = regrouped(job.notification, alertsOf(entry.alerts))
+}
+
+/** The notification with other alerts, and what these have in common. */
+function regrouped(notification: Notification, alerts: readonly Alert[]): Notification {
+  const common = { common_labels: commonOf(alerts, 'labels'), common_annotations: commonOf(alerts, 'annotations') }
+  return { ...notification, ...common, alerts, body: undefined }
+}
+
+/** Lets the job carry what it took over: the newest state of every alert, under the id that callers already know. */
+export function carry(job: Job, taken: readonly Entry[]): void {
+  const own = job.entry
+  const all = [own, ...taken]
+  const newest = all.reduce((a, b) => (newestSeq(b) > newestSeq(a) ? b : a))
+  const oldest = all.reduce((a, b) => (b.accepted_at < a.accepted_at ? b : a))
+  const others = all
+    .filter(entry => entry !== newest)
+    .reduce<Sequenced[]>((merged, entry) => merge(entry.alerts, merged), [])
+  const alerts = merge(others, newest.alerts)
+  const grew = alerts.length > newest.alerts.length
+  job.entry = {
+    ...newest,
+    id: oldest.id,
+    alerts,
+    body: grew ? undefined : newest.body,
+    content: grew ? undefined : newest.content,
+    refs: distinctRefs(all),
+    // What nobody replaced has waited since the oldest was accepted.
+    accepted_at: alerts.some(item => oldest.alerts.includes(item)) ? oldest.accepted_at : newest.accepted_at,
+    tries: Math.max(...all.map(entry => entry.tries)),
+    attempts: all
+      .flatMap(entry => entry.attempts)
+      .sort((a, b) => a.at - b.at)
+      .slice(-attemptsKept),
+    may_have: all.some(entry => entry.may_have || entry.running === true),
+    running: undefined
+  }
+  if (grew) job.notification = regrouped(job.notification, alertsOf(alerts))
+  else if (newest !== own) job.notification = notificationOf(job.entry)
+}
+
+const newestSeq = ({ alerts }: Entry): number => alerts.reduce((newest, { seq }) => Math.max(newest, seq), 0)
+
+function distinctRefs(entries: readonly Entry[]): Entry['refs'] {
+  return [...new Map(entries.flatMap(entry => entry.refs).map(ref => [`${ref.round}/${ref.key}`, ref])).values()]
+}
