@@ -1,5 +1,5 @@
 import type { Alert, Notification } from '../alert.js'
-import type { Change, Fields, Store } from '../queues/contract.js'
+import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Part } from '../targets/contract.js'
 import type { Accepted } from './accept.js'
 import type { Deliver } from './deliver.js'
@@ -282,7 +282,7 @@ export function createPublish(deps: PublishDeps): Publish {
     const result = publishResult(publishId, results, tookMs)
     const verdict = verdictOf(request.scope, outcomes, results)
     events.published(result, verdict, accepted)
-    return { kind: 'published', result, verdict, answered: () => answered(admission, verdict) }
+    return { kind: 'published', result, verdict, answered: () => void answered(admission, verdict) }
   }
 
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */
@@ -444,6 +444,7 @@ export function createPublish(deps: PublishDeps): Publish {
         doubtful
       }
     } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
       // Without the store there is no dedup and no order across replicas, but who can be reached is reached.
       events.warn('the ledger cannot be read: publishing without it', {
         error: error instanceof Error ? error.message : 'unknown'
@@ -472,9 +473,18 @@ export function createPublish(deps: PublishDeps): Publish {
   }
 
   /** Remembers that the caller has been told, if it was told that all is well. */
-  function answered({ key, known }: Admission, verdict: Verdict): void {
+  async function answered({ key, known }: Admission, verdict: Verdict): Promise<void> {
     if (key === undefined || !known || verdict.status >= 300 || known.answeredAt !== undefined) return
-    store.note([{ id: ledgerId(key), set: { m: { ...known, answeredAt: now() } }, expiresAt: now() + ledgerMs }])
+    try {
+      const read = store.read([ledgerId(key)])
+      const [record] = read instanceof Promise ? await read : read
+      const current = record?.m as Round | undefined
+      // A newer round may have begun before this answer was out.
+      if (current?.round !== known.round) return
+      store.note([{ id: ledgerId(key), set: { m: { ...current, answeredAt: now() } }, expiresAt: now() + ledgerMs }])
+    } catch {
+      // Without the store nothing is remembered: the caller's next try is taken for a retry, which reaches nobody twice.
+    }
   }
 }
 
