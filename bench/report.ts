@@ -37,12 +37,13 @@ export function tableText({ title, head, rows, notes = [] }: Table): string {
   return [`## ${title}`, '', line(head), rule, ...rows.map(line), ...after, ''].join('\n')
 }
 
-/** What a measuring program prints, as it is. */
+/** What a measuring program prints: its tables, or its text as it is. */
 export async function printed(root: string, file: string): Promise<string> {
   const text = await promisify(execFile)(process.execPath, ['--import', 'tsx', file], { cwd: root }).then(
     ({ stdout }) => stdout.trimEnd(),
     (error: Error) => `failed: ${error.message}`
   )
+  if (text.startsWith('## ')) return `${text}\n`
   return [`## ${file}`, '', '```', text, '```', ''].join('\n')
 }
 
