@@ -14,6 +14,8 @@ export interface Load {
   readonly callers?: number
   /** Open loop: so many publishes a second, whether or not earlier ones were answered. */
   readonly perSecond?: number
+  /** Each alert comes in a group of its own: what one target is owed of one group waits as one. */
+  readonly ownGroups?: boolean
 }
 
 /** Times of publishes from sending to the whole answer. */
@@ -24,18 +26,20 @@ export interface Loaded extends Figures {
 }
 
 const fixture = readFileSync(new URL('../test/fixtures/alertmanager/firing-1.json', import.meta.url), 'utf8').trim()
-const [before, after] = fixture.split('40740cd330866521')
+const marker = '40740cd330866521'
+const oneGroup = fixture.split(marker)
+const ownGroup = fixture.replace('"groupKey":"', `"groupKey":"${marker}`).split(marker)
 const headers = { 'content-type': 'application/json', 'user-agent': 'Alertmanager/0.28.1' }
 let lastNs = 0n
 
-function freshBody(): string {
+function freshBody(parts: readonly string[]): string {
   const nowNs = process.hrtime.bigint()
   lastNs = nowNs > lastNs ? nowNs : lastNs + 1n
-  return before + lastNs.toString(16).padStart(16, '0') + after
+  return parts.join(lastNs.toString(16).padStart(16, '0'))
 }
 
 serve({
-  async load({ origin, paths, seconds, callers, perSecond }: Load): Promise<Loaded> {
+  async load({ origin, paths, seconds, callers, perSecond, ownGroups }: Load): Promise<Loaded> {
     const pool = new Pool(origin, { connections: callers ?? null, headersTimeout: 60_000, bodyTimeout: 60_000 })
     const times: number[] = []
     const statuses: Record<number, number> = {}
@@ -43,7 +47,7 @@ serve({
     const untilMs = beganMs + seconds * 1_000
 
     async function once(): Promise<void> {
-      const body = freshBody()
+      const body = freshBody(ownGroups ? ownGroup : oneGroup)
       const startMs = performance.now()
       for (const path of paths) {
         const status = await post(pool, path, body)

@@ -38,8 +38,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 /** The cores that the measured process, the load and the targets have, one each while there are enough. */
 export const cores = pinnable()
 
-/** Starts the service as it is built, with its defaults and its log thrown away, and waits until it is ready. */
-export async function startService(targetUrls: readonly string[]): Promise<Measured> {
+/**
+ * Starts the service as it is built, with its defaults unless `own` says otherwise and its log thrown away, and waits
+ * until it is ready.
+ */
+export async function startService(
+  targetUrls: readonly string[],
+  own: Readonly<Record<string, string>> = {}
+): Promise<Measured> {
   const directory = mkdtempSync(join(work, 'service-'))
   const file = join(directory, 'targets.json')
   const targets = targetUrls.map((url, index) => ({
@@ -49,7 +55,7 @@ export async function startService(targetUrls: readonly string[]): Promise<Measu
     url
   }))
   writeFileSync(file, JSON.stringify({ targets }))
-  const env = { HOST: '127.0.0.1', DISCOVERY: 'file', TARGETS_FILE: file, QUEUE_DIR: join(directory, 'data') }
+  const env = { HOST: '127.0.0.1', DISCOVERY: 'file', TARGETS_FILE: file, QUEUE_DIR: join(directory, 'data'), ...own }
   return startMeasured(['dist/main.js'], env, origin => fetch(`${origin}/readyz`))
 }
 

@@ -1,0 +1,181 @@
+// What it costs to owe: durable answers a second while a target is down, what 100,000 owed entries cost at a start and
+// afterwards, and what the queue costs while nothing fails. `npm run bench -- --only owed`, or by itself after a build.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Entry, slotId, stored } from '../src/pipeline/entry.js'
+import { embeddedStore } from '../src/queues/embedded.js'
+import { type Bench, during, openBench, type Table, toAll } from './bench.js'
+import { median } from './figures.js'
+import type { Loaded } from './load.js'
+import { type Measured, startService } from './processes.js'
+import { tableText } from './report.js'
+
+const quick = process.argv.includes('--quick')
+const manyOwed = quick ? 10_000 : 100_000
+/** Nobody listens there. */
+const down = 'http://127.0.0.1:1/'
+/** The first target alone. */
+const toFirst = '/api/v1/publish/parallel?target=hook-1'
+const roomy = { QUEUE_MAX_PER_TARGET: '1000000' }
+const directory = mkdtempSync(join(tmpdir(), 'alert-fanout-owed-'))
+process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+
+const bench = await openBench({ quick, rounds: quick ? 1 : 3 })
+for (const measure of [enqueue, owing, idle]) console.log(tableText(await measure(bench)))
+bench.close()
+process.exit()
+
+/** 64 callers whose alerts a target that is down is owed: each answer is on disk first. */
+async function enqueue({ target, load, rounds }: Bench): Promise<Table> {
+  const cases = [
+    ['the only target is down', [down], 202],
+    ['one target is down, one takes it', [target('/0'), down], 207],
+    ['five targets are down', [down, down, down, down, down], 202]
+  ] as const
+  const rows: string[][] = []
+  for (const [name, urls, expected] of cases) {
+    const runs: Loaded[] = []
+    const cpuMs: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      await during(await startService(urls, roomy), async ({ origin, usage }) => {
+        const all = { origin, paths: [toAll], callers: 64, ownGroups: true }
+        await load({ ...all, seconds: quick ? 2 : 4 })
+        const before = await usage()
+        const loaded = await load({ ...all, seconds: quick ? 2 : 4 })
+        cpuMs.push(((await usage()).cpuUs - before.cpuUs) / 1_000 / loaded.count)
+        runs.push(loaded)
+      })
+    }
+    const other = runs.reduce((sum, { count, statuses }) => sum + count - (statuses[expected] ?? 0), 0)
+    const middle = (what: 'perSecond' | 'p50' | 'p99') => median(runs.map(run => run[what]))
+    const entries = middle('perSecond') * urls.filter(url => url === down).length
+    const cpu = median(cpuMs).toFixed(3)
+    rows.push([name, middle('perSecond').toFixed(0), entries.toFixed(0), ...both(middle), cpu, String(other)])
+  }
+  return {
+    title: 'Durable answers while a target is down, 64 callers, on one core',
+    head: ['', 'publishes/s', 'entries/s', 'p50 ms', 'p99 ms', 'CPU ms each', 'answered otherwise'],
+    rows,
+    notes: ['Every answer says that the alert is owed, which is written to the disk before.']
+  }
+}
+
+function both(middle: (what: 'p50' | 'p99') => number): string[] {
+  return [middle('p50').toFixed(1), middle('p99').toFixed(1)]
+}
+
+/** A start with very much owed, and live publishes to another target while that waits, and while it is delivered. */
+async function owing({ target, load, rounds }: Bench): Promise<Table> {
+  const urls = [target('/0'), down]
+  const own = { ...roomy, QUEUE_DIR: join(directory, 'owing') }
+  await during(await startService(urls, own), async ({ origin }) => {
+    await load({ origin, paths: ['/api/v1/publish/parallel?target=hook-2'], callers: 1, seconds: 0.1, ownGroups: true })
+  })
+  await multiply(own.QUEUE_DIR)
+  let owed = 0
+  const starts = { without: [] as number[], owed: [] as number[] }
+  const live = { without: [] as Loaded[], owed: [] as Loaded[] }
+  for (let round = 0; round < rounds; round++) {
+    await during(await startService(urls, roomy), async without => {
+      starts.without.push(without.startMs)
+      live.without.push(await publishing(without))
+    })
+    await during(await startService(urls, own), async waiting => {
+      starts.owed.push(waiting.startMs)
+      owed = await depth(waiting.origin)
+      live.owed.push(await publishing(waiting))
+    })
+  }
+  const calm = await during(await startService([urls[0]!, target('/1')], roomy), steady)
+  let delivered = 0
+  const draining = await during(await startService([urls[0]!, target('/1')], own), async service => {
+    const before = await depth(service.origin)
+    const began = performance.now()
+    const loaded = await steady(service)
+    delivered = ((before - (await depth(service.origin))) / (performance.now() - began)) * 1_000
+    return loaded
+  })
+
+  async function publishing({ origin }: Measured): Promise<Loaded> {
+    const all = { origin, paths: [toFirst], callers: 32 }
+    await load({ ...all, seconds: 3 })
+    return load({ ...all, seconds: quick ? 2 : 4 })
+  }
+  function steady({ origin }: Measured): Promise<Loaded> {
+    return load({ origin, paths: [toFirst], perSecond: 500, seconds: quick ? 3 : 6 })
+  }
+  const rate = (runs: readonly Loaded[]) => median(runs.map(run => run.perSecond))
+  const figures = (loaded: Loaded) => `${loaded.p50.toFixed(1)} and ${loaded.p99.toFixed(1)} ms`
+  return {
+    title: `With ${owed} entries owed to another target`,
+    head: ['', 'nothing owed', 'owed', 'ratio'],
+    rows: [
+      ['start to ready', ms(median(starts.without)), ms(median(starts.owed)), ''],
+      [
+        'live publishes/s, the other target down',
+        rate(live.without).toFixed(0),
+        rate(live.owed).toFixed(0),
+        median(live.owed.map((run, round) => run.perSecond / live.without[round]!.perSecond)).toFixed(2)
+      ],
+      [
+        `500 live publishes/s, p50 and p99, the other target back (${delivered.toFixed(0)} entries/s delivered)`,
+        figures(calm),
+        figures(draining),
+        ''
+      ]
+    ]
+  }
+}
+
+/** Makes very many entries of the first one that is owed: each of another alert in another group. */
+async function multiply(dir: string): Promise<void> {
+  const store = await embeddedStore({ dir })
+  const [first] = await store.list('entry/', undefined, 1)
+  const entry = first!.fields as unknown as Entry
+  const text = JSON.stringify(entry)
+  const known = [entry.id, entry.slot, entry.alerts[0]!.alert.fingerprint]
+  for (let made = 0; made < manyOwed; ) {
+    const writes: Promise<void>[] = []
+    for (const end = made + 1_000; made < end; made++) {
+      const own = (part: string) => part.slice(0, -8) + made.toString(16).padStart(8, '0')
+      const copy = JSON.parse(known.reduce((text, part) => text.replaceAll(part, own(part)), text)) as Entry
+      writes.push(store.write([stored(copy), { id: slotId(copy), set: { [copy.id]: 1 } }]))
+    }
+    await Promise.all(writes)
+  }
+  await store.close()
+}
+
+function ms(value: number): string {
+  return `${value.toFixed(0)} ms`
+}
+
+async function depth(origin: string): Promise<number> {
+  return ((await (await fetch(`${origin}/api/v1/queue`)).json()) as { depth: number }).depth
+}
+
+/** Publishes that all succeed, with the queue and without. */
+async function idle({ target, load, rounds }: Bench): Promise<Table> {
+  const rows: string[][] = []
+  for (const count of [1, 5]) {
+    const urls = Array.from({ length: count }, () => target('/0'))
+    const rates = { off: [] as number[], embedded: [] as number[] }
+    for (let round = 0; round < rounds; round++) {
+      for (const queue of ['off', 'embedded'] as const) {
+        await during(await startService(urls, { QUEUE: queue }), async ({ origin }) => {
+          const all = { origin, paths: [toAll], callers: 32 }
+          await load({ ...all, seconds: quick ? 2 : 5 })
+          rates[queue].push((await load({ ...all, seconds: quick ? 2 : 4 })).perSecond)
+        })
+      }
+    }
+    const ratio = median(rates.embedded.map((rate, round) => rate / rates.off[round]!))
+    rows.push([String(count), median(rates.off).toFixed(0), median(rates.embedded).toFixed(0), ratio.toFixed(2)])
+  }
+  return {
+    title: 'Publishes/s while nothing fails, with and without the queue',
+    head: ['targets', 'QUEUE=off', 'QUEUE=embedded', 'ratio'],
+    rows
+  }
+}
