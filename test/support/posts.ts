@@ -23,7 +23,7 @@ export function group(groupKey: string, ...alerts: (string | Short)[]): object {
         startsAt,
         endsAt: status === 'firing' ? '0001-01-01T00:00:00Z' : '2026-11-20T18:30:00Z',
         generatorURL: '',
-        fingerprint: Buffer.from(name.padEnd(8, '.')).toString('hex').slice(0, 16)
+        fingerprint: Buffer.from(name.padEnd(16, '.')).toString('hex')
       }
     }),
     groupLabels: {},

@@ -30,9 +30,13 @@ export function onRedis(
 }
 
 /** Waits until something holds; fails after 15 s of real time, however the clock is put. */
-export async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+export async function eventually(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  otherwise: () => Promise<string> = async () => ''
+): Promise<void> {
   for (const end = performance.now() + 15_000; !(await holds()); await sleep(10)) {
-    if (performance.now() > end) throw new Error(`waited 15 s in vain until ${what}`)
+    if (performance.now() > end) throw new Error(`waited 15 s in vain until ${what} ${await otherwise()}`)
   }
 }
 
@@ -43,5 +47,6 @@ export async function depth(service: TestService): Promise<number> {
 
 /** Waits until nothing is owed any more. */
 export function workedOff(service: TestService): Promise<void> {
-  return eventually('nothing is owed', async () => (await depth(service)) === 0)
+  const left = async () => (await service.get('/api/v1/deliveries?state=queued')).text
+  return eventually('nothing is owed', async () => (await depth(service)) === 0, left)
 }
