@@ -32,6 +32,7 @@ export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Pro
   let opened = false
   let warnings: readonly string[] = []
   let lastError: Error | undefined
+  let heardAt = 0
   const secrets = passwordsOf(url)
   const redis = new Redis(url.reveal(), {
     protocol: 2,
@@ -61,16 +62,25 @@ export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Pro
   /** Errors of the client carry the command with its arguments, passwords and alerts among them: only the text is kept. */
   const clean = (error: unknown) => new Error(redact((error as Error).message, secrets))
 
+  /** Fails if Redis says nothing at all for a second. Answers come in their order, so every byte is a sign of progress. */
   const inTime = async <T>(answer: Promise<T>): Promise<T> => {
+    const since = performance.now()
     let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      // If it was this process that had no time, the answer may be there: it is read before the timer counts.
-      const late = () => setImmediate(() => setImmediate(reject, new Error(`no answer within ${answerMs} ms`)))
-      timer = setTimeout(late, answerMs)
+    let waiting = true
+    const silence = new Promise<never>((_, reject) => {
+      const listen = () => {
+        const quietMs = performance.now() - Math.max(heardAt, since)
+        if (quietMs >= answerMs) reject(new Error(`no answer within ${answerMs} ms`))
+        else if (waiting) timer = setTimeout(ring, answerMs - quietMs)
+      }
+      // If it was this process that had no time, an answer may be there: it is read before the timer counts.
+      const ring = () => setImmediate(() => setImmediate(listen))
+      timer = setTimeout(ring, answerMs)
     })
     try {
-      return await Promise.race([answer, late])
+      return await Promise.race([answer, silence])
     } finally {
+      waiting = false
       clearTimeout(timer)
     }
   }
@@ -112,6 +122,11 @@ export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Pro
   })
   redis.on('close', () => {
     up = false
+  })
+  redis.on('connect', () => {
+    redis.stream.on('data', () => {
+      heardAt = performance.now()
+    })
   })
   await new Promise<void>((resolve, reject) => {
     const giveUp = setTimeout(() => {
