@@ -11,6 +11,11 @@ export function enduring(store: Store): Store {
   let meanwhile: Store | undefined
   let lastNumber = 0
 
+  const isDown = (): boolean => {
+    const status = store.status()
+    return !(status instanceof Promise) && !status.available
+  }
+
   const isAway = (error: unknown): void => {
     if (!(error instanceof StoreUnavailable)) throw error
     meanwhile ??= memoryStore()
@@ -19,6 +24,7 @@ export function enduring(store: Store): Store {
   return {
     ...store,
     note(changes) {
+      if (isDown()) meanwhile ??= memoryStore()
       meanwhile?.note(changes)
       store.note(changes)
     },

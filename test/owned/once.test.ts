@@ -335,3 +335,24 @@ onRedis(
     t.match((await one.get('/api/v1/queue')).body, { depth: 1 })
   }
 )
+
+onRedis(t, 'two replicas work off one queue, each entry once', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const options = (path: string) => ({
+    env: { ...queue.env, RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', CIRCUIT_FAILURE_THRESHOLD: '1000' },
+    targets: [webhook('hook', hook.url + path)]
+  })
+  const one = await startTestService(t, options('/one'))
+  const names = Array.from({ length: 40 }, (_, index) => `A${index}`)
+  await Promise.all(names.map(name => one.post(publishPaths.all, alertmanagerBody([name]))))
+  const before = hook.requests.length
+  t.equal(before, 40)
+  hook.answer({ delayMs: 20 })
+  const other = await startTestService(t, options('/other'))
+  await one.retarget([webhook('hook', `${hook.url}/one`, { timeout: '9s' })])
+  await workedOff(other)
+  const after = hook.requests.slice(before)
+  t.same(after.map(request => request.json().alerts[0].alert_name).sort(), [...names].sort())
+  const keys = keysAt(hook)
+  t.equal(new Set(keys).size, 40)
+})

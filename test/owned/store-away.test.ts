@@ -1,9 +1,10 @@
-import { chmod } from 'node:fs/promises'
+import { chmod, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import t from 'tap'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
-import { type StandIn, startStandIn } from '../support/stand-in.js'
+import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string) => ({ name, type: 'webhook', url })
 
@@ -86,6 +87,64 @@ for (const how of ['stopped', 'frozen'] as const) {
 }
 
 const namesAt = (hook: StandIn) => hook.requests.map(request => request.json().alerts[0].labels.alertname)
+
+onRedis(t, 'an outcome that cannot be written is kept, and nothing is sent again for it', async (t, queue) => {
+  const slow = gate()
+  const hook = await startStandIn(t, (_, index) => (index === 0 ? { status: 503 } : slow.answer()))
+  const service = await startTestService(t, {
+    env: { ...queue.env, RETRY_BASE: '20ms' },
+    targets: [webhook('hook', hook.url)]
+  })
+  const { body } = await service.post(publishPaths.all, alertmanagerBody())
+  await hook.got(2)
+  await queue.redis.stop()
+  slow.open()
+  await eventually('the attempt has ended', async () => (await service.get('/status')).body.in_flight.deliveries === 0)
+  for (const when of ['away', 'back']) {
+    const twin = await service.post(publishPaths.all, alertmanagerBody())
+    t.match(twin.body.results, [{ success: true, deduplicated: true }], `known while Redis is ${when}`)
+    if (when === 'away') await queue.redis.start()
+    await workedOff(service)
+  }
+  t.equal(hook.requests.length, 2)
+  const { state } = (await service.get(`/api/v1/deliveries/${body.results[0].delivery_id}`)).body
+  t.equal(state, 'delivered')
+})
+
+onEachQueue(t, 'what is written down holds no credential of the target', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const secret = 'TOPSECRET'
+  const auth = { type: 'bearer', token: secret }
+  const service = await startTestService(t, {
+    env: { ...queue.env, RETRY_BASE: '1h' },
+    targets: [
+      { ...webhook('hook', `${hook.url}/${secret}?key=${secret}`), auth, headers: { 'X-Key': secret } },
+      { name: 'pd', type: 'pagerduty', url: hook.url, routing_key: secret }
+    ]
+  })
+  t.equal((await service.post(publishPaths.all, alertmanagerBody(['Marker']))).status, 202)
+  t.match(String(hook.requests.map(({ headers, path }) => headers.authorization ?? path)), secret)
+  await service.stop()
+  const written = queue.redis ? await keptInRedis(queue.redis.url.reveal()) : await keptIn(queue.env.QUEUE_DIR!)
+  t.match(written, 'Marker')
+  t.notMatch(written, secret)
+})
+
+/** All bytes of a directory's files, as text. */
+async function keptIn(directory: string): Promise<string> {
+  const entries = await readdir(directory, { withFileTypes: true })
+  const files = entries.filter(entry => entry.isFile()).map(({ name }) => readFile(join(directory, name), 'latin1'))
+  return (await Promise.all(files)).join()
+}
+
+/** All records of a Redis, as text. */
+async function keptInRedis(url: string): Promise<string> {
+  const redis = new Redis(url)
+  const keys = await redis.keys('*r:*')
+  const records = await Promise.all(keys.map(key => redis.hgetall(key)))
+  await redis.quit()
+  return JSON.stringify([keys, records])
+}
 
 onEachQueue(t, 'what was owed is still owed, and known, after a restart', async (t, queue) => {
   const down = await startStandIn(t, { status: 503 })
