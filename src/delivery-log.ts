@@ -104,7 +104,8 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     settled(job, result) {
       // What was refused became a dead letter, and what an earlier request did is logged already.
       if (result === untouched || result.kind === 'refused' || ('recorded' in result && result.recorded)) return
-      const { failure } = result as { failure?: Logged['failure'] }
+      const failure =
+        result.kind === 'nothing' ? whyNothing[result.step] : result.kind === 'delivered' ? undefined : result.failure
       put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
       for (const { id } of job.folded) {
         const logged = owed.get(id)
@@ -134,6 +135,13 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       return { items, next_cursor: null }
     }
   }
+}
+
+/** Why a target was told nothing, by the step that the delivery ended with. */
+const whyNothing = {
+  superseded: { reason: 'superseded', message: 'it ended before the target had heard of it' },
+  outdated: { reason: 'outdated', message: 'a newer state of it came first' },
+  resolved_not_wanted: { reason: 'resolved_not_wanted', message: 'the target wants no resolved alerts' }
 }
 
 const nothing: About = { alertName: '', status: 'resolved', count: 0, fingerprints: [] }

@@ -59,7 +59,9 @@ onEachQueue(
     t.same(told(chat), ['A', '!-A', '!-A'])
     t.same(events(incidents), ['A'])
     const { items } = (await service.get('/api/v1/deliveries?target=pd')).body
-    t.match(items, [{ state: 'nothing', alert_status: 'resolved' }])
+    t.match(items, [
+      { state: 'nothing', alert_status: 'resolved', error_reason: 'superseded', attempts: [{ status_code: 503 }] }
+    ])
   }
 )
 

@@ -129,6 +129,16 @@ t.test('the newest that was accepted stays the newest, whichever attempt ends la
   }
 })
 
+t.test('the end of an older delivery leaves what is owed since owed', async t => {
+  t.strictSame(afterClosing({ ...owedFiring, seq: 5 }, firing(3)), { ...owedFiring, seq: 5 })
+  t.strictSame(afterClosing({ ...hasResolvedOwedFiring, seq: 5 }, resolved(3)), { ...hasResolvedOwedFiring, seq: 5 })
+})
+
+t.test('nothing is sure of what waited while an attempt of it was cut short', async t => {
+  for (const reader of [chat, incident]) t.equal(stepOf(resolved(2), owedFiring, { ...reader, mayHave: true }), 'send')
+  t.equal(stepOf(resolved(2), owedFiring, { ...quiet, mayHave: true }), 'resolved_not_wanted')
+})
+
 t.test('a firing that timed out and was owed, then resolves, is resolved for certain', async t => {
   const state = afterOwing(afterDoubt(undefined, firing(1)), firing(1))
   t.equal(stepOf(resolved(2), state, incident), 'send')
