@@ -318,7 +318,6 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         throw error
       }
       job.stored = true
-      job.folded = []
     },
 
     dismiss(entry, alerts) {
