@@ -382,6 +382,7 @@ function connections({ app }: TestService): number {
 async function settledQueue(service: TestService): Promise<number> {
   for (const end = Date.now() + 10_000; ; await new Promise(resolve => setTimeout(resolve, 20))) {
     const { depth } = (await service.get('/api/v1/queue')).body
-    if (depth === 0 || Date.now() > end) return depth
+    const { in_flight } = (await service.get('/status')).body
+    if ((depth === 0 && in_flight.deliveries === 0) || Date.now() > end) return depth
   }
 }

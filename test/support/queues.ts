@@ -46,8 +46,10 @@ export async function depth(service: TestService): Promise<number> {
   return available ? depth : Number.POSITIVE_INFINITY
 }
 
-/** Waits until nothing is owed any more. */
+/** Waits until nothing is owed any more, and what was is in the log. */
 export function workedOff(service: TestService): Promise<void> {
   const left = async () => (await service.get('/api/v1/deliveries?state=queued')).text
-  return eventually('nothing is owed', async () => (await depth(service)) === 0, left)
+  // What has left the queue is in flight until that is on disk, and logged then.
+  const inFlight = async () => (await service.get('/status')).body.in_flight.deliveries
+  return eventually('nothing is owed', async () => (await depth(service)) === 0 && (await inFlight()) === 0, left)
 }
