@@ -124,11 +124,11 @@ export async function queueView({
 }
 
 const LetterFilter = { target: Type.Optional(Type.String()), error_reason: Type.Optional(Type.Enum([...errorReasons])) }
-const ReplayBody = Type.Object({
-  ...LetterFilter,
+const ReplayOne = Type.Object({
   dry_run: Type.Optional(Type.Boolean({ description: 'Default: false.' })),
-  skip_resolved: Type.Optional(Type.Boolean({ description: 'Default: true.' }))
+  skip_resolved: Type.Optional(Type.Boolean({ description: 'Leaves out what has resolved since. Default: true.' }))
 })
+const ReplayBody = Type.Object({ ...LetterFilter, ...ReplayOne.properties })
 const Replayed = Type.Object({
   matched: Type.Integer(),
   replayed: Type.Integer(),
@@ -143,13 +143,14 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
   const ListQuery = Type.Object({ ...paging, ...LetterFilter })
   const readList = queryReader(ListQuery)
   const readReplay = queryReader(ReplayBody)
+  const readReplayOne = queryReader(ReplayOne)
 
   const find = async (params: unknown): Promise<DeadLetter> => {
     const letter = await deadLetters.get((params as Static<typeof Id>).id)
     if (!letter) throw new ApiError('NOT_FOUND', { message: 'no dead letter has this id' })
     return letter
   }
-  const replayOptions = (body: Static<typeof ReplayBody>): ReplayOptions => ({
+  const replayOptions = (body: Static<typeof ReplayOne>): ReplayOptions => ({
     dryRun: body.dry_run ?? false,
     skipResolved: body.skip_resolved ?? true,
     spacingMs: deps.replaySpacingMs
@@ -210,15 +211,16 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
         summary: 'Put a dead letter back into the queue',
         tags: ['dead letters'],
         params: Id,
-        response: { 200: Replayed, 404: ErrorBody }
-      }
+        body: ReplayOne,
+        response: { 200: Replayed, 400: ErrorBody, 404: ErrorBody }
+      },
+      validatorCompiler: () => () => true
     },
     async request => {
-      const reading = readReplay(optionalBody(request))
+      const reading = readReplayOne(optionalBody(request))
       if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
       const letter = await find(request.params)
-      // Whoever names one letter means it.
-      const options = { ...replayOptions(reading.value), skipResolved: reading.value.skip_resolved ?? false }
+      const options = replayOptions(reading.value)
       const replay = await deadLetters.replay([letter], options)
       deps.wake()
       return { ...replay, dry_run: options.dryRun }

@@ -138,6 +138,29 @@ onEachQueue(t, 'dead letters are replayed by filter, without those that have res
   t.same(await letters(service, '?target=hook'), [])
 })
 
+onEachQueue(
+  t,
+  'a letter that is named is left out as well if it has resolved since, unless told otherwise',
+  async (t, queue) => {
+    const hook = await startStandIn(t, { status: 400 })
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient },
+      targets: [webhook('hook', hook.url)]
+    })
+    const { body } = await publish(service, group('g', 'A'))
+    await buried(service, 1)
+    hook.answer({})
+    t.equal((await publish(service, group('g', '-A'))).status, 200)
+    const path = `/api/v1/dead-letters/${body.results[0].delivery_id}/replay`
+    t.match((await service.post(path)).body, { matched: 1, replayed: 0, skipped_resolved: 1 })
+    t.same(await letters(service), ['A'])
+    t.equal((await service.post(path, { skip_resolved: 'maybe' })).status, 400)
+    t.match((await service.post(path, { skip_resolved: false })).body, { replayed: 1, skipped_resolved: 0 })
+    await workedOff(service)
+    t.same(await letters(service), [])
+  }
+)
+
 onEachQueue(t, 'a replay of many is no storm', async (t, queue) => {
   const incidents = await startStandIn(t, { status: 400 })
   const service = await startTestService(t, {
