@@ -258,6 +258,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   groups = []
   const numbers = counter(last)
   const sweeper = setInterval(sweep, sweepMs).unref()
+  // The one before may have been closed before it came to that, and who writes nothing more would never come to it.
+  checkpointIfFull()
 
   return {
     backend: 'embedded',

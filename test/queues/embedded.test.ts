@@ -221,6 +221,20 @@ t.test('what has expired leaves the tables too', async t => {
   await store.close()
 })
 
+t.test(
+  'what a close left in the journal reaches the tables after the next start, though nothing else is written',
+  async t => {
+    const dir = join(t.testdir(), 'queue')
+    const before = await embeddedStore({ dir })
+    await before.write([{ id: 'ledger/1', set: { n: 1 } }])
+    await before.close()
+    await (await embeddedStore({ dir, checkpointRecords: 1 })).close()
+    const disk = await openDisk(dir)
+    t.equal(disk.size(), 1)
+    await disk.close()
+  }
+)
+
 t.test('after it was closed it takes nothing more', async t => {
   const store = await embeddedStore({ dir: join(t.testdir(), 'queue') })
   await store.close()
