@@ -17,6 +17,7 @@ import { createDeadLetters } from './pipeline/dead-letters.js'
 import { createDeliver, type DeliveryEvents } from './pipeline/deliver.js'
 import { type DeadLetter, deadId, type Entry, entryId } from './pipeline/entry.js'
 import { createExplain } from './pipeline/explain.js'
+import type { Job } from './pipeline/job.js'
 import { defaultOptions } from './pipeline/options.js'
 import { createOwed, type OwedEvents } from './pipeline/owed.js'
 import { createPublish, type PublishEvents } from './pipeline/publish.js'
@@ -86,7 +87,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   const statistics = createStatistics({ now })
   const deliveryLog = createDeliveryLog({ now })
   const logged = publishLog(log)
-  let deliveries = 0
+  const inHand = new Set<Job>()
 
   const roster = createRoster(
     together<RosterEvents>(['appeared', 'gone', 'applied'], () => [
@@ -150,8 +151,8 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       deliveryLog,
       logged,
       {
-        started: () => deliveries++,
-        settled: () => deliveries--,
+        started: job => inHand.add(job),
+        settled: job => inHand.delete(job),
         circuit: live => live.breaker.state === 'closed' && retry.hasten(live.name),
         recovered: live => retry.hasten(live.name)
       }
@@ -189,7 +190,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     retry,
     now,
     workers: config.QUEUE_WORKERS,
-    inFlight: () => deliveries,
+    inFlight: () => inHand.size,
     mode: mode.view,
     healthRules
   })
@@ -252,7 +253,10 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       circuitReset: live => retry.hasten(live.name)
     },
     queue: { store, deadLetters, workers, wake: retry.wake, replaySpacingMs: 100, now },
-    deliveries: { list: query => deliveryLog.list(query), get: async id => deliveryLog.get(id) ?? (await waiting(id)) },
+    deliveries: {
+      list: query => deliveryLog.list(query),
+      get: async id => deliveryLog.get(id) ?? underWay(id) ?? (await waiting(id)) ?? deliveryLog.get(id)
+    },
     status: {
       version,
       startedAt,
@@ -264,7 +268,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       now,
       discovery: () => ({ source: discovery.source, ...discovered }),
       readiness: () => readiness,
-      inFlight: () => ({ publishes: publish.inFlight(), deliveries }),
+      inFlight: () => ({ publishes: publish.inFlight(), deliveries: inHand.size }),
       mode: mode.view,
       publishStatistics: () => statistics.snapshot().publish
     },
@@ -272,12 +276,24 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     metrics: { text: metrics.text, contentType: metrics.contentType, onResponse: metrics.http.onResponse }
   })
 
+  /** A delivery out of the queue whose outcome is not durable yet: the store has let go of it, the log waits for that. */
+  function underWay(id: string) {
+    for (const { entry, stored, folded } of inHand) {
+      const found = [...(stored ? [entry] : []), ...folded].find(each => each.id === id)
+      if (found) return viewOf(found)
+    }
+    return undefined
+  }
+
   /** A delivery that the log has forgotten, or that another process made, but the store still has. */
   async function waiting(id: string) {
     const [entry, letter] = await store.read([entryId(id), deadId(id)])
-    const found = (entry ?? letter) as unknown as (Entry & Partial<DeadLetter>) | undefined
-    if (!found) return undefined
-    const { publish_id, target, target_type, alerts, accepted_at, attempts, error, error_reason } = entryView(found)
+    const found = entry ?? letter
+    return found && viewOf(found as unknown as Entry | DeadLetter)
+  }
+
+  function viewOf(found: Entry & Partial<DeadLetter>) {
+    const { id, publish_id, target, target_type, alerts, accepted_at, attempts, error, error_reason } = entryView(found)
     return {
       id,
       publish_id,
@@ -285,7 +301,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       target_type,
       accepted_at,
       attempts,
-      state: entry ? ('queued' as const) : ('refused' as const),
+      state: found.buried_at === undefined ? ('queued' as const) : ('refused' as const),
       alert_name: alerts[0]?.alert_name ?? '',
       alert_status: statusOf(alerts),
       alert_count: alerts.length,
@@ -359,13 +375,13 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     await poller.stop()
     const retries = retry.stop()
     const until = now() + config.DRAIN_TIMEOUT
-    while ((publish.inFlight() > 0 || deliveries > 0) && now() < until) await pause(20)
+    while ((publish.inFlight() > 0 || inHand.size > 0) && now() < until) await pause(20)
     // What is left is written down first, so that cutting its connection loses nothing.
     publish.cutShort()
     while (publish.inFlight() > 0 && now() < until + 2_000) await pause(20)
     await sender.close(true)
     await retries
-    while (deliveries > 0 && now() < until + 4_000) await pause(20)
+    while (inHand.size > 0 && now() < until + 4_000) await pause(20)
     await app.close()
     await store.close()
     await tracing?.stop()

@@ -308,3 +308,30 @@ onEachQueue(t, 'every delivery is in the log with its attempts, by state, target
   t.equal((await service.get('/api/v1/deliveries?target=up')).body.items.length, 2)
   t.same((await service.get('/api/v1/deliveries?state=queued')).body.items, [])
 })
+
+onEachQueue(t, 'at no moment is a delivery unknown, after a restart either', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const options = (path: string) => ({
+    env: { ...queue.env, ...patient },
+    targets: [webhook('hook', hook.url + path)]
+  })
+  const before = await startTestService(t, options('/1'))
+  const ids: string[] = []
+  for (let index = 0; index < 20; index++) {
+    const { body } = await publish(before, group(`g${index}`, `A${index}`))
+    ids.push(body.results[0].delivery_id)
+  }
+  await before.stop()
+  hook.answer({})
+  const service = await startTestService(t, options('/1'))
+  const said = ids.map(async id => {
+    for (const seen: unknown[] = []; ; ) {
+      const { status, body } = await service.get(`/api/v1/deliveries/${id}`)
+      const state = status === 200 ? body.state : status
+      if (seen.at(-1) !== state) seen.push(state)
+      if (state === 'delivered' || seen.length > 5) return seen
+    }
+  })
+  await service.retarget([webhook('hook', `${hook.url}/2`)])
+  for (const seen of await Promise.all(said)) t.same(seen, ['queued', 'delivered'])
+})
