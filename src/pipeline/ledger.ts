@@ -36,6 +36,8 @@ export interface Sighting {
   readonly dedupWindowMs: number
   /** A key that the caller chose (`Idempotency-Key`): its result stands for 24 h. */
   readonly chosenKey: boolean
+  /** When this process followed one that had crashed, and may have forgotten what it accepted last; else 0. */
+  readonly interruptedAt: number
 }
 
 const resumeMs = 600_000
@@ -44,12 +46,16 @@ const dayMs = 86_400_000
 /** Decides what a POST of a known key means. */
 export function meaningOf(known: Round | undefined, sighting: Sighting): Meaning {
   if (!known) return { kind: 'fresh' }
-  const { now, sender, reminder, outdated, dedupWindowMs, chosenKey } = sighting
+  const { now, sender, reminder, outdated, dedupWindowMs, chosenKey, interruptedAt } = sighting
   const age = now - known.seenAt
   if (chosenKey) return { kind: age > dayMs ? 'fresh' : known.answeredAt === undefined ? 'resume' : 'twin' }
   if (outdated) return { kind: 'refire' }
   if (known.answeredAt === undefined) return { kind: age > resumeMs ? 'fresh' : 'resume' }
-  if (now - known.answeredAt <= dedupWindowMs) return { kind: 'twin' }
+  if (now - known.answeredAt <= dedupWindowMs) {
+    // No sender repeats so soon what was answered, unless there was another state since: one that a crash had forgotten.
+    const isForgotten = known.answeredAt < interruptedAt && known.senders.includes(sender)
+    return { kind: isForgotten ? 'refire' : 'twin' }
+  }
   // A sender unseen in this round is the pair's other half, late; but one that comes much later may just have moved.
   return { kind: reminder || known.senders.includes(sender) || age > resumeMs ? 'reminder' : 'twin' }
 }

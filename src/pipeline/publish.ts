@@ -109,7 +109,8 @@ export interface Publish {
 export function createPublish(deps: PublishDeps): Publish {
   const { store, roster, deliver, events, tracer, now } = deps
   const underWay = new Set<Hurry>()
-  const doubtUntil = store.interrupted ? now() + doubtMs : 0
+  const interruptedAt = store.interrupted ? now() : 0
+  const doubtUntil = interruptedAt && interruptedAt + doubtMs
   /** The place of the notification that was accepted last. */
   let latest = 0
   /** Keys of a shared store that are being looked up. */
@@ -417,7 +418,8 @@ export function createPublish(deps: PublishDeps): Publish {
         reminder: accepted.reminder,
         outdated: alerts.some((alert, index) => isOutdated(alert, records[index])),
         dedupWindowMs: deps.dedupWindowMs,
-        chosenKey: !isAlertmanager
+        chosenKey: !isAlertmanager,
+        interruptedAt
       }
       const before = chosen === undefined ? undefined : records[alerts.length + 1]?.key
       if (before !== undefined && before !== key)

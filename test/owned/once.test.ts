@@ -1,8 +1,10 @@
+import { cp } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import t from 'tap'
 import { movableClock } from '../support/clock.js'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { openPost } from '../support/raw.js'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { alertmanagerBody, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 const minuteMs = 60_000
@@ -109,6 +111,36 @@ onEachQueue(t, 'a re-fire with the old startsAt is sent, as often as it fires', 
   t.same(alertsAt(hook), ['A firing', 'A resolved', 'A firing', 'A resolved'])
   t.equal(new Set(keysAt(hook)).size, 4)
 })
+
+t.test(
+  'a re-fire is sent although a crash has forgotten the resolve before it, and is no business of the pair’s other half',
+  async t => {
+    const directory = t.testdir({ before: {} })
+    const hook = await startStandIn(t)
+    const down = await startStandIn(t, { status: 503 })
+    const options = (queue: string) => ({
+      env: { QUEUE_DIR: join(directory, queue), RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h' },
+      targets: [webhook('down', down.url), webhook('hook', hook.url)]
+    })
+    const post = (service: TestService, status: string) =>
+      service.post(named('hook'), alertmanagerBody(['A'], { status }))
+    const service = await startTestService(t, options('before'))
+    t.equal((await post(service, 'firing')).status, 200)
+    // Once another one is owned, all before it is on the disk: a copy of that is what a crash would have left.
+    t.equal((await service.post(named('down'), alertmanagerBody(['B']))).status, 202)
+    const isNoSocket = (source: string) => !basename(source).startsWith('owner.')
+    await cp(join(directory, 'before'), join(directory, 'after'), { recursive: true, filter: isNoSocket })
+    t.equal((await post(service, 'resolved')).status, 200)
+
+    const next = await startTestService(t, options('after'))
+    const twin = { ...alertmanagerBody(['A']), externalURL: 'http://alertmanager-2:9093' }
+    t.match((await next.post(named('hook'), twin)).body.results, [{ success: true, deduplicated: true }])
+    t.match((await post(next, 'firing')).body.results, [{ success: true, deduplicated: undefined }])
+    t.match((await post(next, 'firing')).body.results, [{ success: true, deduplicated: true }])
+    t.same(alertsAt(hook), ['A firing', 'A resolved', 'A firing'])
+    t.equal(new Set(keysAt(hook)).size, 3)
+  }
+)
 
 onEachQueue(t, 'a caller that hangs up while a target is slow, and retries, gets the one outcome', async (t, queue) => {
   const slow = gate()

@@ -23,6 +23,7 @@ const sighting = (more: Partial<Sighting> = {}): Sighting => ({
   outdated: false,
   dedupWindowMs: 2 * minute,
   chosenKey: false,
+  interruptedAt: 0,
   ...more
 })
 
@@ -66,6 +67,11 @@ const table: [what: string, known: Round | undefined, more: Partial<Sighting>, m
   ['a re-fire right after a 2xx', round(20), { outdated: true }, 'refire'],
   ['a re-fire after what got no 2xx', unanswered(20), { outdated: true }, 'refire'],
   ['a re-fire that claims to be a reminder', round(day / 2), { outdated: true, reminder: true }, 'refire'],
+  ['the same sender soon after a crash', round(20_000), { interruptedAt: now - 5_000 }, 'refire'],
+  ['the pair’s other half soon after a crash', round(20_000), { interruptedAt: now - 5_000, sender: 'am-2' }, 'twin'],
+  ['the same sender soon after what was answered since a crash', round(20), { interruptedAt: now - 5_000 }, 'twin'],
+  ['a retry over a crash', unanswered(20_000), { interruptedAt: now - 5_000 }, 'resume'],
+  ['a chosen key over a crash', round(20_000), { interruptedAt: now - 5_000, chosenKey: true }, 'twin'],
   ['dedup switched off, the same ms', round(0), { dedupWindowMs: 0 }, 'twin'],
   ['dedup switched off, later', round(1), { dedupWindowMs: 0 }, 'reminder'],
   ['a chosen key that was answered', round(5 * minute), { chosenKey: true }, 'twin'],
