@@ -7,6 +7,8 @@ export interface Lanes {
   take(names: readonly string[]): Ticket
   /** Takes all lanes if each is free now; else undefined, and nothing was taken. */
   tryTake(names: readonly string[]): Ticket | undefined
+  /** Whether anybody has or waits for a lane. */
+  has(name: string): boolean
   /** Lanes with anyone in them, for the leak test. */
   size(): number
 }
@@ -26,6 +28,7 @@ export function createLanes(): Lanes {
   return {
     take: names => new Place(lanes, names),
     tryTake: names => (names.some(name => lanes.has(name)) ? undefined : new Place(lanes, names)),
+    has: name => lanes.has(name),
     size: () => lanes.size
   }
 }

@@ -4,6 +4,8 @@ import type { Alert } from '../alert.js'
 export interface Sequenced {
   readonly alert: Alert
   readonly seq: number
+  /** Neither health nor a filter lets it through: it goes only to a target that turns out to be owed it. */
+  readonly ifOwed?: boolean
 }
 
 /** What a target has of one alert. */
@@ -47,10 +49,11 @@ export interface Reader {
 }
 
 /** Decides what one target is told about one alert, given what it has. */
-export function stepOf({ alert, seq }: Sequenced, state: TargetState | undefined, reader: Reader): Step {
+export function stepOf({ alert, seq, ifOwed }: Sequenced, state: TargetState | undefined, reader: Reader): Step {
   if (state && state.seq > seq) return 'outdated'
   if (alert.status === 'firing') return 'send'
   if (!reader.sendResolved) return 'resolved_not_wanted'
+  if (ifOwed && !reader.mayHave && !isOwedResolve(state)) return 'superseded'
   if (reader.mayHave || !surelyHasNothing(state)) return 'send'
   return reader.audience === 'chat' ? 'fired_and_resolved' : 'superseded'
 }

@@ -143,7 +143,6 @@ export function createPublish(deps: PublishDeps): Publish {
     const many = accepted.notification.alerts.length > startedAtOnce
     if (many) await turn()
     const admission = await admit(request, acceptedAt)
-    if (many) await turn()
     const choices = choose(notification, roster, {
       scope: request.scope,
       ...(request.names ? { names: request.names } : {}),
@@ -152,6 +151,8 @@ export function createPublish(deps: PublishDeps): Publish {
       healthIntervalMs: deps.healthIntervalMs,
       records: admission.records
     })
+    // Who is under way was looked at in one turn with what is recorded: nobody is missed in between.
+    if (many) await turn()
     if (choices.length === 0) {
       const verdict = { status: 503, code: 'NO_ENABLED_TARGETS' } as const
       events.published(publishResult(newId('p', acceptedAt), [], now() - acceptedAt), verdict, accepted)
@@ -184,7 +185,8 @@ export function createPublish(deps: PublishDeps): Publish {
     const wholeSlot = slotOfGroup(notification, '')
 
     const jobOf = (choice: Choice & { kind: 'send' }, part: Part, room: Job['room']): Job => {
-      const { live } = choice
+      const { live, ifOwed } = choice
+      const { seq } = admission
       const whole = part.alerts.length === notification.alerts.length
       const byAlert = live.target.kind.lane(live.target.settings) === 'alert'
       const entry: Entry = {
@@ -193,7 +195,7 @@ export function createPublish(deps: PublishDeps): Publish {
         type: live.type,
         part: part.key,
         slot: byAlert ? part.key : whole && part.key === '' ? wholeSlot : slotOf(live.target, part, notification),
-        alerts: whole ? sequenced : part.alerts.map(alert => ({ alert, seq: admission.seq })),
+        alerts: whole && !ifOwed ? sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
         group,
         content: whole ? content : undefined,
         publish_id: publishId,
@@ -221,7 +223,7 @@ export function createPublish(deps: PublishDeps): Publish {
         traceparent: request.traceparent,
         records: whole ? admission.records : recordsOf(part.alerts),
         // After a pause others may have been at it.
-        fresh: admission.isNew && latest === admission.seq,
+        fresh: !ifOwed && admission.isNew && latest === seq,
         running: false,
         handing: undefined
       }

@@ -35,6 +35,8 @@ export type Choice =
       readonly alerts: readonly Alert[]
       readonly heldBack?: HeldBack
       readonly reason?: SkipReason
+      /** Those that go only if the target is owed them, as it turns out once their lanes are their own. */
+      readonly ifOwed?: ReadonlySet<Alert>
     }
 
 export interface Selection {
@@ -70,16 +72,16 @@ function choiceOf(live: LiveTarget, notification: Notification, selection: Selec
   const { scope, options, now } = selection
   const { target } = live
   if (!target.settings.enabled) return owedOnly(live, notification, selection, 'disabled')
-  const alerts = passing(live, notification, selection)
-  if (alerts.length === 0) return { kind: 'skip', live, reason: 'filtered' }
+  const passing = passingOf(live, notification, selection)
+  if (passing.alerts.length === 0) return { kind: 'skip', live, reason: 'filtered' }
   const left = leftOut(statusNow(live.health, now, { intervalMs: selection.healthIntervalMs }), options, scope)
   if (left && scope === 'healthy') return owedOnly(live, notification, selection, left)
-  if (left) return { kind: 'send', live, alerts, heldBack: left, reason: left }
+  if (left) return { kind: 'send', live, ...passing, heldBack: left, reason: left }
   if (options.respectCircuitBreakers && !permits(live.breaker, now)) {
     if (scope === 'healthy') return owedOnly(live, notification, selection, 'circuit_open')
-    return { kind: 'send', live, alerts, heldBack: 'circuit_open', reason: 'circuit_open' }
+    return { kind: 'send', live, ...passing, heldBack: 'circuit_open', reason: 'circuit_open' }
   }
-  return { kind: 'send', live, alerts }
+  return { kind: 'send', live, ...passing }
 }
 
 /** Whether the health strategy leaves out a target of that status. What is unknown passes. */
@@ -94,28 +96,40 @@ export function leftOut(
   return status === 'degraded' && options.healthStrategy === 'skip_unhealthy_and_degraded' ? 'degraded' : undefined
 }
 
+type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>
+
 /** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
-function passing(live: LiveTarget, notification: Notification, { records }: Selection): readonly Alert[] {
+function passingOf(live: LiveTarget, notification: Notification, { records }: Selection): Passing {
   const { alerts } = notification
-  const passes = (alert: Alert, index: number) => live.target.accepts(alert) || owes(live, alert, records[index])
-  return alerts.every(passes) ? alerts : alerts.filter(passes)
+  const passing: Alert[] = []
+  let ifOwed: Set<Alert> | undefined
+  for (const [index, alert] of alerts.entries()) {
+    if (!live.target.accepts(alert)) {
+      if (!mayOwe(live, alert, records[index])) continue
+      ifOwed ??= new Set()
+      ifOwed.add(alert)
+    }
+    passing.push(alert)
+  }
+  return ifOwed ? { alerts: passing, ifOwed } : { alerts: passing }
 }
 
 /** A target that is left out still gets the resolves that it is owed; through the queue if it is disabled. */
 function owedOnly(live: LiveTarget, notification: Notification, { records }: Selection, reason: SkipReason): Choice {
-  const alerts = notification.alerts.filter((alert, index) => owes(live, alert, records[index]))
+  const alerts = notification.alerts.filter((alert, index) => mayOwe(live, alert, records[index]))
   if (alerts.length === 0) return { kind: 'skip', live, reason }
   return {
     kind: 'send',
     live,
     alerts,
+    ifOwed: new Set(alerts),
     reason,
     heldBack: reason === 'degraded' ? 'degraded' : reason === 'circuit_open' ? 'circuit_open' : 'unhealthy'
   }
 }
 
-function owes(live: LiveTarget, alert: Alert, record: Fields | undefined): boolean {
-  return (
-    alert.status === 'resolved' && record !== undefined && isOwedResolve(unpackState(record[stateField(live.name)]))
-  )
+/** Whoever has the alert's lane may come to have the firing: that is known once its attempt has ended. */
+function mayOwe(live: LiveTarget, alert: Alert, record: Fields | undefined): boolean {
+  if (alert.status !== 'resolved') return false
+  return live.lanes.has(alert.fingerprint) || isOwedResolve(unpackState(record?.[stateField(live.name)]))
 }

@@ -202,6 +202,60 @@ onEachQueue(t, 'a target that may have or is owed the firing gets the resolve as
   t.match(stranger.body.results, [{ skip_reason: 'filtered' }, { skip_reason: 'filtered' }])
 })
 
+for (const [ending, answer, inChat, onPager] of [
+  ['arrives', { status: 202 }, ['A', '-A'], ['A', '-A']],
+  ['fails', { status: 503 }, ['A', '!-A'], ['A']],
+  ['is refused', { status: 400 }, ['A'], ['A']]
+] as const) {
+  onEachQueue(
+    t,
+    `a resolve that comes while the firing is under way goes if that ${ending} as it must`,
+    async (t, queue) => {
+      const slow = gate()
+      let isWell = true
+      let underWay = 0
+      const slowAtFirst = () => {
+        let took = 0
+        return startStandIn(t, ({ path }) => {
+          if (path === '/health') return { status: isWell ? 200 : 500 }
+          if (took++ > 0) return { status: 202 }
+          underWay++
+          return slow.answer()
+        })
+      }
+      const [picky, sick, incidents] = [await slowAtFirst(), await slowAtFirst(), await slowAtFirst()]
+      const filter = { severities: ['critical'] }
+      const service = await startTestService(t, {
+        env: { ...queue.env, ...patient, HEALTH_FAILURE_THRESHOLD: '1' },
+        targets: [
+          pagerduty('pd', incidents.url, { filter }),
+          webhook('picky', picky.url, { filter }),
+          webhook('sick', sick.url, { health: { path: '/health' } })
+        ]
+      })
+      const alert = (status: string, severity: string) =>
+        oneAlert('A', {
+          status,
+          classification: { severity },
+          starts_at: '2026-01-01T00:00:00Z',
+          fingerprint: '41'.padEnd(32, '2e')
+        })
+      const firing = service.post(publishPaths.healthy, alert('firing', 'critical'))
+      await eventually('it is under way', () => underWay === 3)
+      isWell = false
+      t.match((await service.post('/api/v1/targets/sick/check')).body, { status: 'unhealthy' })
+      const resolved = service.post(publishPaths.healthy, alert('resolved', 'info'))
+      await eventually('it waits', async () => (await service.get('/status')).body.in_flight.deliveries === 6)
+      slow.open(answer)
+      await firing
+      await resolved
+      await workedOff(service)
+      const sent = told({ ...sick, requests: sick.requests.filter(({ path }) => path !== '/health') })
+      t.same([told(picky), sent, events(incidents)], [inChat, inChat, onPager])
+    }
+  )
+}
+
 onEachQueue(t, 'a disabled target keeps the resolves that it is owed until it is enabled', async (t, queue) => {
   const hook = await startStandIn(t)
   const service = await startTestService(t, {

@@ -71,6 +71,16 @@ t.test('trying takes all lanes or nothing at all', async t => {
   t.equal(lanes.tryTake(['b'])?.ready, true)
 })
 
+t.test('a lane is in use while anybody has or waits for it', async t => {
+  const lanes = createLanes()
+  const [first, second] = [lanes.take(['a']), lanes.take(['a', 'b'])]
+  t.strictSame([lanes.has('a'), lanes.has('b'), lanes.has('c')], [true, true, false])
+  first.leave()
+  t.equal(lanes.has('a'), true)
+  second.leave()
+  t.strictSame([lanes.has('a'), lanes.has('b')], [false, false])
+})
+
 t.test('no lanes at all are had at once', async t => {
   const lanes = createLanes()
   const ticket = lanes.take([])

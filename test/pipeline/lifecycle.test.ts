@@ -24,6 +24,9 @@ const resolved = (seq: number, fingerprint = 'a'): Sequenced => ({
   alert: alertOf({ fingerprint, status: 'resolved' })
 })
 
+/** That health and filters let through only to who is owed it. */
+const ifOwed = (seq: number): Sequenced => ({ ...resolved(seq), ifOwed: true })
+
 const hasFiring: TargetState = { seq: 1, has: 'firing', sure: true, owed: false }
 const mayHaveFiring: TargetState = { seq: 1, has: 'firing', sure: false, owed: false }
 const mayHaveFiringAndIsOwed: TargetState = { ...mayHaveFiring, owed: true }
@@ -56,6 +59,12 @@ const steps: [what: string, item: Sequenced, state: TargetState | undefined, inC
     'fired_and_resolved',
     'superseded'
   ],
+  ['a resolve, if it is owed, of what the target has', ifOwed(2), hasFiring, 'send', 'send'],
+  ['a resolve, if it is owed, of what it may have', ifOwed(2), mayHaveFiring, 'send', 'send'],
+  ['a resolve, if it is owed, of what only waits', ifOwed(2), owedFiring, 'fired_and_resolved', 'superseded'],
+  ['a resolve, if it is owed, that nothing is known of', ifOwed(2), undefined, 'superseded', 'superseded'],
+  ['a resolve, if it is owed, of what was given up', ifOwed(2), closed, 'superseded', 'superseded'],
+  ['a resolve, if it is owed, of what was resolved already', ifOwed(2), hasResolved, 'superseded', 'superseded'],
   ['a resolve after a resolve that may not have arrived', resolved(2), mayHaveResolvedOwedFiring, 'send', 'send'],
   ['a resolve of what was resolved already', resolved(2), hasResolved, 'send', 'send'],
   ['a resolve of what was given up', resolved(2), closed, 'send', 'send']
@@ -132,6 +141,10 @@ t.test('the newest that was accepted stays the newest, whichever attempt ends la
 t.test('the end of an older delivery leaves what is owed since owed', async t => {
   t.strictSame(afterClosing({ ...owedFiring, seq: 5 }, firing(3)), { ...owedFiring, seq: 5 })
   t.strictSame(afterClosing({ ...hasResolvedOwedFiring, seq: 5 }, resolved(3)), { ...hasResolvedOwedFiring, seq: 5 })
+})
+
+t.test('a resolve that goes if it is owed is tried again after an attempt that may have arrived', async t => {
+  t.equal(stepOf(ifOwed(2), afterDoubt(hasFiring, ifOwed(2)), { ...chat, mayHave: true }), 'send')
 })
 
 t.test('nothing is sure of what waited while an attempt of it was cut short', async t => {

@@ -42,9 +42,17 @@ function rosterOf(targets: Record<string, { settings?: object; health?: Health; 
 
 /** What was chosen, in short: `name: send 2`, `name: queue 1 unhealthy`, `name: skip filtered`. */
 function chosen(roster: Roster, more: Partial<Selection> = {}, alerts: Alert[] = [alertOf()]): string[] {
-  const selection: Selection = { scope: 'all', options, now: testNow, healthIntervalMs: 120_000, records: [], ...more }
-  return choose(notificationWith(alerts), roster, selection).map(shortly)
+  return choose(notificationWith(alerts), roster, selectionOf(more)).map(shortly)
 }
+
+const selectionOf = (more: Partial<Selection>): Selection => ({
+  scope: 'all',
+  options,
+  now: testNow,
+  healthIntervalMs: 120_000,
+  records: [],
+  ...more
+})
 
 function shortly(choice: Choice): string {
   if (choice.kind === 'unknown') return `${choice.name}: unknown`
@@ -169,6 +177,7 @@ t.test('health is asked before the circuit, and the filter before both', async t
 })
 
 const resolved = alertOf({ status: 'resolved', fingerprint: 'b', labels: { severity: 'info' } })
+const other = alertOf({ status: 'resolved', fingerprint: 'c', labels: { severity: 'info' } })
 const recordOf = (target: string, state: TargetState) => [undefined, { [stateField(target)]: packState(state) }]
 const has: TargetState = { seq: 1, has: 'firing', sure: true, owed: false }
 
@@ -207,6 +216,25 @@ t.test('a resolve that the target is not owed is filtered and left out as any al
     t.strictSame(chosen(roster, { records, scope: 'healthy' }, [alertOf(), resolved]), ['a: skip unhealthy'])
     t.strictSame(chosen(roster, { records }, [alertOf(), resolved]), ['a: send 1'])
   }
+})
+
+t.test('a resolve finds the target that a firing is under way to, and goes if that is owed then', async t => {
+  const critical = { filter: { severities: ['critical'] } }
+  for (const [target, expected] of [
+    [{ health: unhealthy }, 'a: queue 2 unhealthy'],
+    [{ settings: critical }, 'a: send 2']
+  ] as const) {
+    const roster = rosterOf({ a: target })
+    roster.get('a')!.lanes.take([resolved.fingerprint, other.fingerprint])
+    const [choice] = choose(notificationWith([resolved, other]), roster, selectionOf({ scope: 'healthy' }))
+    t.equal(shortly(choice!), expected)
+    t.strictSame(choice?.kind === 'send' && choice.ifOwed, new Set([resolved, other]))
+  }
+  const roster = rosterOf({ a: { settings: critical } })
+  roster.get('a')!.lanes.take(['c'])
+  t.strictSame(chosen(roster, {}, [resolved, alertOf({ fingerprint: 'c', labels: { severity: 'info' } })]), [
+    'a: skip filtered'
+  ])
 })
 
 t.test('what one target has is nothing to another', async t => {
