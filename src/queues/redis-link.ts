@@ -157,6 +157,8 @@ export async function openLink(url: Secret, { patient, onUp }: LinkOptions): Pro
     hash: (key, names) => command(() => (names ? some(prefix + key, names) : redis.hgetall(prefix + key))),
     warnings: () => warnings,
     async close() {
+      // What was given before waits its turn in a pipeline, which the end would overtake.
+      await command(() => redis.ping()).catch(() => {})
       up = false
       await inTime(redis.quit()).catch(() => redis.disconnect())
     }

@@ -198,6 +198,16 @@ function tests() {
     await until(async () => (await store.hold(['t/1'])) !== undefined)
   })
 
+  t.test('a process that closes leaves its lanes at once, also those that it gave back just before', async t => {
+    const { server, store: a } = await opened(t)
+    const b = await another(t, server)
+    const given = (await a.hold(['t/1']))!
+    await a.hold(['t/2'])
+    a.release(given)
+    await a.close()
+    t.ok(await b.hold(['t/1', 't/2']))
+  })
+
   t.test('a write under a lost lease is refused and changes nothing', async t => {
     const { server, store } = await opened(t)
     const admin = await adminOf(t, server)
