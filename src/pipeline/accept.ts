@@ -41,6 +41,20 @@ export interface Accepted {
   readonly oddAlerts: number
   /** Alertmanager ≥ 0.32 says that it notifies because the repeat interval elapsed. */
   readonly reminder: boolean
+  /** The time that alerts got which came without one, RFC 3339; absent if all had their own. */
+  readonly stamp?: string
+}
+
+/** The notification as it was when its body came first, at `firstAt`: what came without a time got that one. */
+export function stampedAt({ notification, stamp }: Accepted, firstAt: number | undefined): Notification {
+  if (stamp === undefined || firstAt === undefined) return notification
+  const first = new Date(firstAt).toISOString()
+  const alerts = notification.alerts.map(alert => ({
+    ...alert,
+    starts_at: alert.starts_at === stamp ? first : alert.starts_at,
+    ...(alert.ends_at === stamp ? { ends_at: first } : {})
+  }))
+  return { ...notification, alerts }
 }
 
 type Raw = Record<string, unknown>
@@ -161,6 +175,7 @@ function acceptOwn(body: Raw, rawAlerts: unknown[], names: string[] | undefined,
     })
   if (problems.length > 0 || !options.ok || targetNames === 'bad')
     return { ok: false, problems: problems.slice(0, maxProblems) }
+  const stamp = new Date(now).toISOString()
   return {
     ok: true,
     value: {
@@ -168,6 +183,7 @@ function acceptOwn(body: Raw, rawAlerts: unknown[], names: string[] | undefined,
       options: options.value,
       oddAlerts: 0,
       reminder: false,
+      ...(alerts.some(alert => alert.starts_at === stamp || alert.ends_at === stamp) ? { stamp } : {}),
       ...(targetNames ? { targetNames } : {}),
       notification: {
         receiver: text(body.receiver),

@@ -11,6 +11,8 @@ export interface Round {
   readonly answeredAt?: number
   /** Who has posted it in this round. */
   readonly senders: readonly string[]
+  /** When the round began, if the caller chose the key: alerts without a time of their own have that one. */
+  readonly beganAt?: number
 }
 
 /** What a POST means, given what is remembered of its key. */
@@ -62,9 +64,9 @@ export function meaningOf(known: Round | undefined, sighting: Sighting): Meaning
 
 /** The round after a POST of that meaning; `next` numbers a new one. */
 export function roundAfter(known: Round | undefined, meaning: Meaning, sighting: Sighting, next: number): Round {
-  const { now, sender } = sighting
+  const { now, sender, chosenKey } = sighting
   if (!known || (meaning.kind !== 'resume' && meaning.kind !== 'twin'))
-    return { round: next, seenAt: now, senders: [sender] }
+    return { round: next, seenAt: now, senders: [sender], ...(chosenKey ? { beganAt: now } : {}) }
   return {
     ...known,
     seenAt: now,

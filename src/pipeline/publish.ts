@@ -1,7 +1,7 @@
 import type { Alert, Notification } from '../alert.js'
 import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Part } from '../targets/contract.js'
-import type { Accepted } from './accept.js'
+import { type Accepted, stampedAt } from './accept.js'
 import type { Deliver } from './deliver.js'
 import { alertId, chosenId, type Entry, ledgerId, newId, slotOf, slotOfGroup } from './entry.js'
 import { createHurry, type Hurry } from './hurry.js'
@@ -139,10 +139,10 @@ export function createPublish(deps: PublishDeps): Publish {
   async function publish(request: PublishRequest, hurry: Hurry): Promise<Published> {
     const acceptedAt = now()
     const { accepted, options } = request
-    const { notification } = accepted
     const many = accepted.notification.alerts.length > startedAtOnce
     if (many) await turn()
     const admission = await admit(request, acceptedAt)
+    const notification = stampedAt(accepted, admission.known?.beganAt)
     const choices = choose(notification, roster, {
       scope: request.scope,
       ...(request.names ? { names: request.names } : {}),

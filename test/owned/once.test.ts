@@ -218,6 +218,31 @@ onEachQueue(t, 'an Idempotency-Key stands for its result for 24 h, and for its b
 
 onEachQueue(
   t,
+  'under one Idempotency-Key an alert without a start has one start, whenever it is told',
+  async (t, queue) => {
+    const clock = movableClock(t)
+    const hook = await startStandIn(t)
+    const targets = ['a', 'b'].map(name => webhook(name, `${hook.url}/${name}`, { batch: 'alert' }))
+    const service = await startTestService(t, { env: queue.env, targets })
+    const alerts = [oneAlert('A').alert, oneAlert('B', { status: 'resolved' }).alert]
+    for (const name of ['a', 'b']) {
+      const { body } = await service.post(named(name), { alerts }, { 'idempotency-key': 'mine' })
+      t.match(body.results, [{ success: true, parts: { delivered: 2 } }])
+      clock.forward(minuteMs)
+    }
+    const [first, second] = ['/a', '/b'].map(at => {
+      const requests = hook.requests.filter(({ path }) => path === at)
+      return requests.map(({ headers, json }) => ({
+        alerts: json().alerts,
+        key: String(headers['idempotency-key']).split('-')[0]
+      }))
+    })
+    t.same(second, first)
+  }
+)
+
+onEachQueue(
+  t,
   'the same key at the same time is one fan-out, and each caller gets the results it asked for',
   async (t, queue) => {
     const slow = gate()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { type Accepted, accept } from '../../src/pipeline/accept.js'
+import { type Accepted, accept, stampedAt } from '../../src/pipeline/accept.js'
 import type { Problem } from '../../src/schema.js'
 import { type FixtureName, notificationOf, testNow } from '../support/messages.js'
 
@@ -65,6 +65,7 @@ t.test('one alert with nothing but its name and status gets every default', asyn
     options: {},
     oddAlerts: 0,
     reminder: false,
+    stamp: '2026-11-20T18:20:00.000Z',
     notification: {
       receiver: '',
       group_key: '',
@@ -140,6 +141,26 @@ t.test('several alerts are one notification, with what they have in common', asy
 t.test('a resolved alert without an end ended now; a firing one has none', async t => {
   t.equal(take({ alert: { ...own, status: 'resolved' } }).notification.alerts[0]!.ends_at, '2026-11-20T18:20:00.000Z')
   t.equal(take({ alert: own }).notification.alerts[0]!.ends_at, undefined)
+})
+
+t.test('what came without a time can be given the time at which it first came', async t => {
+  const starts_at = '2026-11-20T18:00:00Z'
+  const taken = take({
+    alerts: [own, { ...own, status: 'resolved' }, { ...own, starts_at }, { ...own, status: 'resolved', starts_at }]
+  })
+  const first = '2026-11-20T18:19:00.000Z'
+  t.strictSame(
+    stampedAt(taken, Date.parse(first)).alerts.map(alert => [alert.starts_at, alert.ends_at]),
+    [
+      [first, undefined],
+      [first, first],
+      [starts_at, undefined],
+      [starts_at, first]
+    ]
+  )
+  t.equal(stampedAt(taken, undefined), taken.notification)
+  const dated = take({ alert: { ...own, starts_at } })
+  t.equal(stampedAt(dated, 0), dated.notification)
 })
 
 t.test('an alert’s name wins over its alertname label, and either will do', async t => {

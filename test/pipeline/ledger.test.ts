@@ -96,6 +96,14 @@ for (const kind of ['fresh', 'reminder', 'refire'] as const) {
   })
 }
 
+t.test('a round under a chosen key remembers when it began, and goes on with that', async t => {
+  const began = roundAfter(undefined, { kind: 'fresh' }, sighting({ chosenKey: true }), 7)
+  t.strictSame(began, { round: 7, seenAt: now, senders: ['am-1'], beganAt: now })
+  const later = sighting({ chosenKey: true, now: now + minute })
+  t.equal(roundAfter(began, { kind: 'resume' }, later, 8).beganAt, now)
+  t.equal(roundAfter(began, { kind: 'fresh' }, later, 8).beganAt, now + minute)
+})
+
 for (const kind of ['resume', 'twin'] as const) {
   t.test(`${kind} goes on with the round, and remembers who was seen`, async t => {
     const known = round(minute)
