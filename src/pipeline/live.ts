@@ -64,10 +64,16 @@ export function rateOf(target: Target): Rate | undefined {
   return own ? { requests: own.requests, perMs: own.per, burst: own.burst } : target.kind.defaults.rateLimit
 }
 
-/** Milliseconds until the target's rate limit lets a request through; 0 for now. */
-export function rateWaitMs(live: LiveTarget, now: number): number {
+/**
+ * Milliseconds until the target's rate limit lets a request through; 0 for now. `ahead`: how many are about to take
+ * their token before.
+ */
+export function rateWaitMs(live: LiveTarget, now: number, ahead = 0): number {
   const rate = rateOf(live.target)
-  return rate ? waitMs((live.bucket ??= fullBucket(rate, now)), rate, now) : 0
+  if (!rate) return 0
+  let bucket = (live.bucket ??= fullBucket(rate, now))
+  for (let each = 0; each < ahead; each++) bucket = take(bucket, rate, now)
+  return waitMs(bucket, rate, now)
 }
 
 /** Takes a token, or promises one for when `rateWaitMs` has passed. */

@@ -50,7 +50,7 @@ const nobodyThere = failure('target_not_found', 'no target has had this name and
 export function createRetry(deps: RetryDeps): Retry {
   const { store, roster, deliver, owed, workers, now } = deps
   const running = new Map<string, Promise<void>>()
-  const perTarget = new Map<string, number>()
+  const perTarget = new Map<string, Set<Job>>()
   /** Entries that were started for each target so far: whose turn it is among its priorities. */
   const served = new Map<string, number>()
   /** Since when there is no target of a name, or of a name and type, that entries wait for. */
@@ -114,7 +114,7 @@ export function createRetry(deps: RetryDeps): Retry {
       started = false
       for (const live of rotated(ready)) {
         if (running.size >= workers) break
-        if ((perTarget.get(live.name) ?? 0) >= share || readyAt(live, now()) > now()) continue
+        if ((perTarget.get(live.name)?.size ?? 0) >= share || readyAt(live, now()) > now()) continue
         if (await startOne(live)) started = true
       }
     }
@@ -135,7 +135,14 @@ export function createRetry(deps: RetryDeps): Retry {
       : live.breaker.state === 'open'
         ? live.breaker.until
         : Number.POSITIVE_INFINITY
-    return Math.max(live.pausedUntil, circuit, at + rateWaitMs(live, at))
+    return Math.max(live.pausedUntil, circuit, at + rateWaitMs(live, at, starting(live)))
+  }
+
+  /** How many of the target's jobs may still take a token: what gets none would have been leased and written for nothing. */
+  function starting(live: LiveTarget): number {
+    let count = 0
+    for (const job of perTarget.get(live.name) ?? []) if (!job.running) count++
+    return count
   }
 
   async function startOne(live: LiveTarget): Promise<boolean> {
@@ -176,13 +183,14 @@ export function createRetry(deps: RetryDeps): Retry {
   }
 
   function run(id: string, live: LiveTarget, entry: Entry): void {
-    perTarget.set(live.name, (perTarget.get(live.name) ?? 0) + 1)
-    const work = deliver.deliver(jobOf(live, entry)).then(result => {
+    const job = jobOf(live, entry)
+    const jobs = perTarget.get(live.name) ?? new Set()
+    perTarget.set(live.name, jobs.add(job))
+    const work = deliver.deliver(job).then(result => {
       running.delete(id)
       if (result === untouched) resting.set(id, now() + restMs)
-      const left = (perTarget.get(live.name) ?? 1) - 1
-      if (left === 0) perTarget.delete(live.name)
-      else perTarget.set(live.name, left)
+      jobs.delete(job)
+      if (jobs.size === 0) perTarget.delete(live.name)
       if (on) sleep(1)
     })
     running.set(id, work)

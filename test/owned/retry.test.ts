@@ -313,6 +313,32 @@ onEachQueue(t, 'the queue keeps to a target’s rate limit', async (t, queue) =>
 
 onEachQueue(
   t,
+  'no more is begun for a target than it has tokens for, and nothing is written for the others',
+  async (t, queue) => {
+    const hook = await startStandIn(t, { status: 503 })
+    const target = (path: string, more: object = {}) => webhook('hook', hook.url + path, more)
+    const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [target('/1')] })
+    const ids: string[] = []
+    for (let index = 0; index < 12; index++) {
+      const { body } = await publish(service, group(`g${index}`, `A${index}`))
+      ids.push(body.results[0].delivery_id)
+    }
+    hook.answer({})
+    await service.retarget([target('/2', { rate_limit: { requests: 1, per: '1h', burst: 3 } })])
+    await eventually('three have gone', async () => (await depth(service)) === 9)
+    await eventually('nothing runs', async () => (await service.get('/api/v1/queue')).body.workers.active === 0)
+    t.equal(hook.requests.length, 15)
+    const left: string[] = []
+    for (const id of ids) {
+      const { status, body } = await service.get(`/api/v1/queue/${id}`)
+      if (status === 200) left.push(`${body.tries} ${body.error_reason}`)
+    }
+    t.same(left, Array(9).fill('1 server_error'), 'they are as their own attempt left them')
+  }
+)
+
+onEachQueue(
+  t,
   'when a target’s room is full, the oldest of the least urgent becomes a dead letter',
   async (t, queue) => {
     const hook = await startStandIn(t, { status: 503 })
