@@ -25,7 +25,7 @@ import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
 import { recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
-import { alertsOf, carry, fingerprintsOf, isSame, isSettled, narrow, plan, tells } from './takeover.js'
+import { alertsOf, carry, fingerprintsOf, isSame, isSettled, mostMerged, narrow, plan, tells } from './takeover.js'
 import type { Tracer } from './tracer.js'
 
 /** What the pipeline tells whoever keeps metrics, logs and statistics. */
@@ -265,6 +265,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       const entry = record as unknown as Entry | undefined
       if (!entry || entry.type !== job.live.type) continue
       const more = fingerprintsOf(entry.alerts).filter(name => !own.has(name))
+      if (more.length > 0 && own.size + more.length > mostMerged) continue
       const ticket = job.live.lanes.tryTake(more)
       if (!ticket) continue
       const hold =

@@ -7,6 +7,12 @@ export const tells = (step: Step): boolean => step === 'send' || step === 'fired
 
 export const isSettled = (step: Step): boolean => step === 'superseded' || step === 'resolved_not_wanted'
 
+/**
+ * What waits in one slot becomes one request as long as it is so many alerts at most: a group whose alerts come and go
+ * during a long outage would otherwise grow into one that no target takes, written anew with every notification.
+ */
+export const mostMerged = 1_000
+
 /** Whether an entry is just what was read of it before its lanes were taken. */
 export function isSame(stands: Entry, read: Entry): boolean {
   return (

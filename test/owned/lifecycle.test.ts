@@ -3,7 +3,7 @@ import { basename, join } from 'node:path'
 import t from 'tap'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
-import { eventually, onEachQueue, workedOff } from '../support/queues.js'
+import { depth, eventually, onEachQueue, workedOff } from '../support/queues.js'
 import { oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
 
@@ -101,6 +101,28 @@ onEachQueue(t, 'it goes at once with the newer one, if the target is there again
   t.match(coming.body.results, [{ success: true, deduplicated: undefined }])
   t.same(told(hook), ['A,B', '-A,B', 'B,C,-A'])
   await workedOff(service)
+})
+
+onEachQueue(t, 'what waits is merged up to 1,000 alerts, and each is told once all the same', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
+  const named = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `A${from + index}`)
+  for (const alerts of [
+    named(0, 600),
+    named(500, 1_000),
+    ['-A500', ...named(999, 1_500)],
+    ['-A1', ...named(1_400, 1_402)]
+  ])
+    t.equal((await publish(service, group('g', ...alerts))).status, 202)
+  t.equal(await depth(service), 2)
+  const before = hook.requests.length
+  hook.answer({})
+  await service.retarget([webhook('hook', `${hook.url}/2`)])
+  await workedOff(service)
+  const requests = told(hook).slice(before)
+  t.ok(requests.every(request => request.split(',').length <= 1_000))
+  const names = requests.flatMap(request => request.split(','))
+  t.same([...names].sort(), [...named(0, 1_500).filter(name => !['A1', 'A500'].includes(name)), '-A1', '-A500'].sort())
 })
 
 onEachQueue(t, 'a resolve never overtakes its firing, however slow that is', async (t, queue) => {
