@@ -53,7 +53,7 @@ export function stepOf({ alert, seq, ifOwed }: Sequenced, state: TargetState | u
   if (state && state.seq > seq) return 'outdated'
   if (alert.status === 'firing') return 'send'
   if (!reader.sendResolved) return 'resolved_not_wanted'
-  if (ifOwed && !reader.mayHave && !isOwedResolve(state)) return 'superseded'
+  if (ifOwed && state && !reader.mayHave && !isOwedResolve(state)) return 'superseded'
   if (reader.mayHave || !surelyHasNothing(state)) return 'send'
   return reader.audience === 'chat' ? 'fired_and_resolved' : 'superseded'
 }

@@ -279,6 +279,7 @@ for (const [ending, answer, inChat, onPager] of [
 }
 
 onEachQueue(t, 'a disabled target keeps the resolves that it is owed until it is enabled', async (t, queue) => {
+  const clock = movableClock(t)
   const hook = await startStandIn(t)
   const service = await startTestService(t, {
     env: { ...queue.env, ...patient },
@@ -291,6 +292,7 @@ onEachQueue(t, 'a disabled target keeps the resolves that it is owed until it is
     { target_name: 'hook', skipped: true, skip_reason: 'disabled', queued: true },
     { success: true }
   ])
+  clock.forward(5 * 86_400_000)
   await service.retarget([webhook('hook', hook.url), webhook('other', `${hook.url}/other`)])
   await workedOff(service)
   t.same(told({ ...hook, requests: hook.requests.filter(({ path }) => path === '/') }), ['A', '-A'])

@@ -62,7 +62,7 @@ const steps: [what: string, item: Sequenced, state: TargetState | undefined, inC
   ['a resolve, if it is owed, of what the target has', ifOwed(2), hasFiring, 'send', 'send'],
   ['a resolve, if it is owed, of what it may have', ifOwed(2), mayHaveFiring, 'send', 'send'],
   ['a resolve, if it is owed, of what only waits', ifOwed(2), owedFiring, 'fired_and_resolved', 'superseded'],
-  ['a resolve, if it is owed, that nothing is known of', ifOwed(2), undefined, 'superseded', 'superseded'],
+  ['a resolve, if it is owed, that nothing is known of', ifOwed(2), undefined, 'send', 'send'],
   ['a resolve, if it is owed, of what was given up', ifOwed(2), closed, 'superseded', 'superseded'],
   ['a resolve, if it is owed, of what was resolved already', ifOwed(2), hasResolved, 'superseded', 'superseded'],
   ['a resolve after a resolve that may not have arrived', resolved(2), mayHaveResolvedOwedFiring, 'send', 'send'],
