@@ -133,6 +133,15 @@ t.test('pages follow each other, also while new deliveries come', async t => {
   t.strictSame(log.list({ limit: 2, cursor: 'none' }), { items: [], next_cursor: null })
 })
 
+t.test('it remembers 10,000 deliveries', async t => {
+  const log = createDeliveryLog({ now: () => start })
+  for (let each = 0; each <= 10_000; each++) log.settled(job(`d${each}`), delivered)
+  t.equal(log.get('d0'), undefined)
+  t.match([log.get('d1'), log.get('d10000')], [{ id: 'd1' }, { id: 'd10000' }])
+  const query = { limit: 20_000 }
+  t.equal(log.list(query).items.length, 10_000)
+})
+
 t.test('only the last ones are remembered, owed ones too', async t => {
   const log = createDeliveryLog({ capacity: 3, now: () => start })
   log.settled(job('a'), { kind: 'queued', id: 'a', attempts: 1, durationMs: 5 })

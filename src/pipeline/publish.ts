@@ -261,7 +261,9 @@ export function createPublish(deps: PublishDeps): Publish {
       durationMs: 0,
       started: Promise.resolve()
     }))
-    for (const delivery of deliveries) {
+    // The first to ask get what room there is: whoever failed last time asks last.
+    const inOrder = room ? [...deliveries].sort((a, b) => failures(a.choice) - failures(b.choice)) : deliveries
+    for (const delivery of inOrder) {
       delivery.started = start(delivery)
       // Many alerts take their time to be written for each target: others get the event loop in between.
       if (many) await turn()
@@ -501,6 +503,8 @@ function isOutdated(alert: Alert, record: Fields | undefined): boolean {
 function partsOf(choice: Choice & { kind: 'send' }, notification: Notification): Part[] {
   return choice.live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]
 }
+
+const failures = (choice: Choice): number => (choice.kind === 'send' && choice.live.last?.success === false ? 1 : 0)
 
 /** One delivery's room among those of its publish: taken by its first part, left by its last. */
 function entranceTo(room: Slots, hurry: Hurry, urgent: boolean): { enter: () => Promise<boolean>; leave(): void } {

@@ -1,6 +1,9 @@
 import { cp } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import t from 'tap'
+import { alertId, stateField } from '../../src/pipeline/entry.js'
+import { unpackState } from '../../src/pipeline/lifecycle.js'
+import { openStore } from '../../src/queues/registry.js'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, workedOff } from '../support/queues.js'
@@ -407,6 +410,50 @@ onEachQueue(t, 'a Secret that is deleted and created again within a minute finds
   t.match((await publish(service, group('g', 'A'))).body.results, [{ success: true, deduplicated: true }])
 })
 
+onEachQueue(t, 'what a target has is kept while it fires, then for 24 h', async (t, queue) => {
+  const clock = movableClock(t)
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
+  await publish(service, group('g', 'A', 'B'))
+  await publish(service, group('g', '-A', 'B'))
+  await service.stop()
+  const store = await openStore({
+    queue: queue.redis ? 'redis' : 'embedded',
+    queueDir: queue.env.QUEUE_DIR ?? '',
+    ...(queue.redis ? { redisUrl: queue.redis.url } : {})
+  })
+  t.teardown(() => store.close())
+  const has = async () => {
+    const ids = ['A', 'B'].map(name => alertId(Buffer.from(name.padEnd(16, '.')).toString('hex')))
+    return (await store.read(ids)).map(record => unpackState(record?.[stateField('hook')])?.has)
+  }
+  t.same(await has(), ['resolved', 'firing'])
+  clock.forward(23 * 3_600_000)
+  t.same(await has(), ['resolved', 'firing'])
+  clock.forward(2 * 3_600_000)
+  t.same(await has(), [undefined, 'firing'])
+})
+
+onEachQueue(t, 'the id that a vendor gave is remembered over a restart', async (t, queue) => {
+  const rootly = await startStandIn(t, ({ method }) => ({
+    status: method === 'POST' ? 201 : 200,
+    body: JSON.stringify({ data: { type: 'incidents', id: 'inc-1', attributes: { status: 'started' } } })
+  }))
+  const options = {
+    env: { ...queue.env, ...patient },
+    targets: [{ name: 'rootly', type: 'rootly', url: rootly.url, auth: { type: 'bearer', token: 'token' } }]
+  }
+  const service = await startTestService(t, options)
+  t.equal((await publish(service, group('g', 'A'))).status, 200)
+  await service.stop()
+  const next = await startTestService(t, options)
+  t.equal((await publish(next, group('g', '-A'))).status, 200)
+  t.same(
+    rootly.requests.map(({ method, path }) => `${method} ${path}`),
+    ['POST /v1/incidents', 'PUT /v1/incidents/inc-1/resolve']
+  )
+})
+
 onEachQueue(t, 'an attempt that a stop cut short may have arrived: its resolve is told', async (t, queue) => {
   const incidents = await startStandIn(t, { status: 503 })
   const options = { env: { ...queue.env, ...patient }, targets: [pagerduty('pd', incidents.url)] }
@@ -432,7 +479,8 @@ t.test('so is one that a crash cut short, of which nothing tells but that it was
     targets: [pagerduty('pd', incidents.url, { enabled })]
   })
   const service = await startTestService(t, options('before'))
-  t.equal((await publish(service, group('g', 'A'))).status, 202)
+  const firing = await publish(service, group('g', 'A'))
+  t.equal(firing.status, 202)
   incidents.answer('hang')
   await service.retarget([pagerduty('pd', `${incidents.url}/2`), webhook('down', await nobodyThere())])
   await incidents.got(2)
@@ -443,6 +491,8 @@ t.test('so is one that a crash cut short, of which nothing tells but that it was
 
   incidents.answer({ status: 202 })
   const next = await startTestService(t, options('after', false))
+  const entry = await next.get(`/api/v1/queue/${firing.body.results[0].delivery_id}`)
+  t.match(entry.body, { tries: 1 }, 'the crash cost it no try')
   t.match((await publish(next, group('g', '-A'))).body.results, [{ queued: true }])
   await next.retarget([pagerduty('pd', incidents.url)])
   await eventually('it is told', () => incidents.requests.length === 3)

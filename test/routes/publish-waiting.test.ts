@@ -386,3 +386,77 @@ async function settledQueue(service: TestService): Promise<number> {
     if ((depth === 0 && in_flight.deliveries === 0) || Date.now() > end) return depth
   }
 }
+
+for (const queue of ['off', 'embedded']) {
+  t.test(`QUEUE=${queue}: a delivery waits for its token, but not for longer than 2 s`, async t => {
+    const hook = await startStandIn(t)
+    const limit = (per: string) => ({ rate_limit: { requests: 1, per, burst: 1 } })
+    const service = await startTestService(t, {
+      env: { QUEUE: queue, RETRY_BASE: '1h' },
+      targets: [webhook('brisk', hook.url, limit('500ms')), webhook('strict', hook.url, limit('1h'))]
+    })
+    t.equal((await service.post(publishPaths.all, oneAlert('A'))).status, 200)
+    const { body } = await service.post(publishPaths.all, oneAlert('B'))
+    t.match(body.results, [
+      { target_name: 'brisk', success: true, attempts: 1 },
+      { target_name: 'strict', success: false, error_reason: 'rate_limited', attempts: 0 }
+    ])
+    t.equal(body.results[1].queued, queue === 'off' ? undefined : true)
+    t.equal(hook.requests.length, 3)
+  })
+
+  t.test(`QUEUE=${queue}: where not all can go at once, those go first that took the last one`, async t => {
+    const hook = await startStandIn(t, ({ path }) => ({ status: path === '/a' ? 400 : 200 }))
+    const targets = ['a', 'b', 'c'].map(name => webhook(name, `${hook.url}/${name}`))
+    const service = await startTestService(t, {
+      env: { QUEUE: queue, RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h' },
+      targets
+    })
+    await service.post(publishPaths.all, oneAlert('A'))
+    const before = hook.requests.length
+    await service.post(publishPaths.all, { ...oneAlert('B'), options: { max_concurrent: 1 } })
+    t.same(
+      hook.requests.slice(before).map(({ path }) => path),
+      ['/b', '/c', '/a']
+    )
+  })
+}
+
+t.test('QUEUE=off: an Alertmanager body is answered after 9 s, whatever still hangs', async t => {
+  const hanging = await startStandIn(t, 'hang')
+  const quick = await startStandIn(t)
+  const service = await startTestService(t, {
+    env: { QUEUE: 'off', ATTEMPT_TIMEOUT: '1m', PUBLISH_TIMEOUT: '1m', ADAPTIVE_TIMEOUT: 'false' },
+    targets: [webhook('hanging', hanging.url), webhook('quick', quick.url)]
+  })
+  const { status, body } = await service.post(publishPaths.all, alertmanagerBody())
+  t.equal(status, 503)
+  t.match(body.results, [{ error_reason: 'timeout' }, { success: true }])
+  t.ok(body.duration_ms >= 9_000)
+  t.equal(hanging.open(), 1, 'its attempt is not ended for that')
+})
+
+t.test('QUEUE=redis: for a caller that hangs up before the first attempt nothing is started', async t => {
+  if (!needs(t, 'redis-server')) return
+  const redis = await startRedis(t)
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, {
+    env: { QUEUE: 'redis', REDIS_URL: redis.url.reveal() },
+    targets: [webhook('hook', hook.url)]
+  })
+  const body = JSON.stringify(alertmanagerBody())
+  const inFlight = async () => (await service.get('/status')).body.in_flight.publishes
+  redis.pause()
+  const gone = new Promise(resolve => {
+    service.app.server.once('request', (_, response) => response.once('close', resolve))
+  })
+  const { request } = openPost(service.url + publishPaths.all)
+  request.end(body)
+  request.once('finish', () => setTimeout(() => request.destroy(), 50))
+  await gone
+  redis.resume()
+  await until('it is over', async () => (await inFlight()) === 0)
+  t.equal(hook.requests.length, 0)
+  t.match((await service.get('/api/v1/queue')).body, { depth: 0 })
+  t.match((await service.post(publishPaths.all, body)).body.results, [{ success: true, deduplicated: undefined }])
+})
