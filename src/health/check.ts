@@ -61,7 +61,7 @@ function anyOf(checks: readonly Promise<Failure | undefined>[]): Promise<Failure
 function connect({ target, rules, signal }: OneCheck, origin: string): Promise<Failure | undefined> {
   const { protocol, host, hostname, port } = new URL(origin)
   return new Promise(resolve => {
-    const connector = connectorOf(target, rules, signal)
+    const connector = connectorOf(target.settings, rules, signal)
     connector({ protocol, host, hostname: hostname.replace(/^\[|\]$/g, ''), port }, (error, socket) => {
       socket?.destroy()
       resolve(error ? failureOf(error, target.kind.title, false) : undefined)
@@ -76,7 +76,11 @@ async function ask(one: OneCheck, origin: string): Promise<Failure | undefined> 
   const { pathname, search } = new URL(origin + path)
   const { headers, sign } = openLine(target, userAgent)
   const signature = sign?.({}, { deliveryKey: `health-${now}`, now }) ?? []
-  const client = new Client(origin, { connect: connectorOf(target, rules, signal), headersTimeout: 0, bodyTimeout: 0 })
+  const client = new Client(origin, {
+    connect: connectorOf(target.settings, rules, signal),
+    headersTimeout: 0,
+    bodyTimeout: 0
+  })
   try {
     const { statusCode, body } = await client.request({
       method,

@@ -50,32 +50,76 @@ export function openFamilies<T extends Record<string, Definition>>(prefix: strin
   ) as unknown as Families<T>
 }
 
-interface Series extends Value, Distribution {
-  lines(): string
+/** A series and the next one with the same first label: such rows are short, and a target has a dozen of them. */
+abstract class Series implements Value, Distribution {
+  value = 0
+  next: Series | undefined
+
+  constructor(
+    readonly values: readonly string[],
+    /** All label values but the first, in one text. */
+    readonly rest: string
+  ) {}
+
+  observe(_value: number): void {}
+  abstract lines(name: string, pairs: string): string
 }
 
-/** Label values are looked up at every event, so they are rendered once, when a series is new. */
+class Single extends Series {
+  lines(name: string, pairs: string): string {
+    return `${name}${braced(pairs)} ${this.value}\n`
+  }
+}
+
+class Histogram extends Series {
+  readonly #buckets: readonly number[]
+  readonly #counts: number[]
+  #sum = 0
+
+  constructor(values: readonly string[], rest: string, buckets: readonly number[]) {
+    super(values, rest)
+    this.#buckets = buckets
+    this.#counts = [...buckets, Number.POSITIVE_INFINITY].map(() => 0)
+  }
+
+  override observe(value: number): void {
+    let index = 0
+    while (index < this.#buckets.length && value > this.#buckets[index]!) index++
+    this.#counts[index]!++
+    this.#sum += value
+  }
+
+  lines(name: string, pairs: string): string {
+    const before = pairs === '' ? '' : `${pairs},`
+    let count = 0
+    let text = ''
+    for (let index = 0; index < this.#counts.length; index++)
+      text += `${name}_bucket{${before}le="${this.#buckets[index] ?? '+Inf'}"} ${(count += this.#counts[index]!)}\n`
+    return `${text}${name}_sum${braced(pairs)} ${this.#sum}\n${name}_count${braced(pairs)} ${count}\n`
+  }
+}
+
+/** Series are looked up at every event and rendered at a scrape: until then they are numbers and no text. */
 function openFamily(name: string, { type, help, labels, buckets }: Definition): Family<Series, string[]> {
   const head = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
   // By the first label, so that all series of a target go at once.
-  const rows = new Map<string, Map<string, Series>>()
-  const open = (values: string[]): Series => {
-    const pairs = labels.map((label, index) => `${label}="${escaped(values[index] ?? '')}"`).join(',')
-    return buckets ? distribution(name, pairs, buckets) : single(name, pairs)
-  }
-  const add = (values: string[], rest: string): Series => {
-    const first = values[0] ?? ''
-    const series = open(values)
-    const row = rows.get(first)
-    if (row) row.set(rest, series)
-    else rows.set(first, new Map([[rest, series]]))
-    return series
-  }
+  const rows = new Map<string, Series>()
+  const pairsOf = (values: readonly string[]): string =>
+    labels.map((label, index) => `${label}="${escaped(values[index] ?? '')}"`).join(',')
   return {
     labels: [...labels],
     at(...values) {
+      const first = values[0] ?? ''
       const rest = values.length < 2 ? '' : values.length === 2 ? values[1]! : values.slice(1).join('\n')
-      return rows.get(values[0] ?? '')?.get(rest) ?? add(values, rest)
+      let last: Series | undefined
+      for (let series = rows.get(first); series; series = series.next) {
+        if (series.rest === rest) return series
+        last = series
+      }
+      const series = buckets ? new Histogram(values, rest, buckets) : new Single(values, rest)
+      if (last) last.next = series
+      else rows.set(first, series)
+      return series
     },
     drop(first) {
       if (first === undefined) rows.clear()
@@ -83,39 +127,16 @@ function openFamily(name: string, { type, help, labels, buckets }: Definition): 
     },
     text() {
       let text = head
-      for (const row of rows.values()) for (const series of row.values()) text += series.lines()
+      for (const row of rows.values())
+        for (let series: Series | undefined = row; series; series = series.next)
+          text += series.lines(name, pairsOf(series.values))
       return text
     }
   }
 }
 
-function single(name: string, pairs: string): Series {
-  const start = `${name}${pairs === '' ? '' : `{${pairs}}`} `
-  const series: Series = { value: 0, observe: () => {}, lines: () => `${start}${series.value}\n` }
-  return series
-}
-
-function distribution(name: string, pairs: string, buckets: readonly number[]): Series {
-  const before = pairs === '' ? '' : `${pairs},`
-  const starts = [...buckets, '+Inf'].map(le => `${name}_bucket{${before}le="${le}"} `)
-  const end = pairs === '' ? '' : `{${pairs}}`
-  const counts = starts.map(() => 0)
-  let sum = 0
-  return {
-    value: 0,
-    observe(value) {
-      let index = 0
-      while (index < buckets.length && value > buckets[index]!) index++
-      counts[index]!++
-      sum += value
-    },
-    lines() {
-      let count = 0
-      let text = ''
-      for (let index = 0; index < counts.length; index++) text += `${starts[index]}${(count += counts[index]!)}\n`
-      return `${text}${name}_sum${end} ${sum}\n${name}_count${end} ${count}\n`
-    }
-  }
+function braced(pairs: string): string {
+  return pairs === '' ? '' : `{${pairs}}`
 }
 
 function escaped(value: string): string {

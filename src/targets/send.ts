@@ -1,11 +1,12 @@
 import { createHmac } from 'node:crypto'
 import { isIP } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
-import { buildConnector, type Dispatcher, errors, Pool, util } from 'undici'
+import { buildConnector, type Dispatcher, errors, util } from 'undici'
+import { Connections } from './connections.js'
 import type { ErrorReason, Failure, WireAnswer, WireRequest } from './contract.js'
 import { BlockedAddress, type Egress } from './egress.js'
 import { failure } from './failures.js'
-import type { Auth } from './settings.js'
+import type { Auth, TargetSettings } from './settings.js'
 import type { Target } from './target.js'
 
 /** Bytes of an answer that are read for its meaning; what follows is thrown away. Slack and Rootly answer a few KiB. */
@@ -35,7 +36,7 @@ export interface Sender {
 }
 
 interface Line {
-  readonly pools: Map<string, Pool>
+  readonly pools: Map<string, Connections>
   /** Header names and values that every request to the target carries. */
   readonly headers: readonly string[]
   /** Names, in lower case, of the headers that the target's settings give: they win over what would be sent besides. */
@@ -46,10 +47,13 @@ interface Line {
 /** Writes the signature headers of one request. */
 type Sign = (request: Pick<WireRequest, 'body'>, options: Pick<SendOptions, 'deliveryKey' | 'now'>) => string[]
 
-/** A sender with a connection pool per target and origin. Redirects are never followed. */
+/** A sender with connections per target and origin. Redirects are never followed. */
 export function createSender(rules: Egress, userAgent: string): Sender {
   const lines = new Map<Target, Line>()
   const retired = new WeakSet<Target>()
+  // Targets with no TLS settings of their own connect alike.
+  const plain = connectorOf({}, rules)
+  const connectorFor = ({ settings }: Target) => (settings.tls ? connectorOf(settings, rules) : plain)
   let closed = false
 
   const lineOf = (target: Target): Line => {
@@ -57,9 +61,9 @@ export function createSender(rules: Egress, userAgent: string): Sender {
     if (!line) lines.set(target, (line = openLine(target, userAgent)))
     return line
   }
-  const poolOf = (target: Target, line: Line, origin: string): Pool => {
+  const poolOf = (target: Target, line: Line, origin: string): Connections => {
     let pool = line.pools.get(origin)
-    if (!pool) line.pools.set(origin, (pool = openPool(target, origin, rules)))
+    if (!pool) line.pools.set(origin, (pool = openPool(target, origin, connectorFor(target))))
     return pool
   }
 
@@ -200,8 +204,11 @@ const timedOut = (exchange: Exchange): void => exchange.timedOut()
  * Opens connections as the target's TLS settings and the egress rules say; `signal` breaks off what is under way, instead
  * of undici's own limit of 10 s.
  */
-export function connectorOf(target: Target, rules: Egress, signal?: AbortSignal): buildConnector.connector {
-  const { tls } = target.settings
+export function connectorOf(
+  { tls }: Pick<TargetSettings, 'tls'>,
+  rules: Egress,
+  signal?: AbortSignal
+): buildConnector.connector {
   const connect = buildConnector({
     lookup: rules.lookup,
     ...(signal ? { signal, timeout: 0 } : {}),
@@ -219,14 +226,13 @@ export function connectorOf(target: Target, rules: Egress, signal?: AbortSignal)
   }
 }
 
-function openPool(target: Target, origin: string, rules: Egress): Pool {
-  return new Pool(origin, {
-    connections: target.settings.max_concurrent ?? target.kind.defaults.maxConcurrent,
+function openPool(target: Target, origin: string, connect: buildConnector.connector): Connections {
+  return new Connections(origin, target.settings.max_concurrent ?? target.kind.defaults.maxConcurrent, {
     pipelining: 1,
     // The exchange keeps the time itself, to the millisecond.
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect: connectorOf(target, rules)
+    connect
   })
 }
 
