@@ -1,7 +1,8 @@
-import { RE2JS, RE2JSException } from 're2js'
+import { RE2JSException } from 're2js'
 import { type Alert, severityOf } from '../alert.js'
 import type { Problem, Reading } from '../schema.js'
 import { matches, parseMatchers } from './matcher.js'
+import { patternOf } from './pattern.js'
 import type { Filter } from './settings.js'
 
 type Test = (alert: Alert) => boolean
@@ -30,7 +31,7 @@ export function compileFilter(filter: Filter | undefined, root: string): Reading
   })
   if (alert_name_pattern !== undefined) {
     readPattern(`${root}.alert_name_pattern`, problems, () => {
-      const pattern = RE2JS.compile(alert_name_pattern)
+      const pattern = patternOf(alert_name_pattern)
       tests.push(alert => pattern.test(alert.alert_name))
     })
   }

@@ -1,4 +1,4 @@
-import { RE2JS } from 're2js'
+import { patternOf } from './pattern.js'
 
 /** One Alertmanager matcher: `name op "value"`. */
 export interface Matcher {
@@ -31,8 +31,23 @@ export function parseMatchers(text: string): ParsedMatchers {
 export function matches({ op, value }: Matcher): (label: string) => boolean {
   if (op === '=') return label => label === value
   if (op === '!=') return label => label !== value
-  const pattern = RE2JS.compile(value)
-  return op === '=~' ? label => pattern.testExact(label) : label => !pattern.testExact(label)
+  const holds = isWords(value) ? oneOf(value.split('|')) : exactly(value)
+  return op === '=~' ? holds : label => !holds(label)
+}
+
+/** `critical|warning` and the like, as most patterns are: they need no engine, which would take 10 KiB. */
+function isWords(pattern: string): boolean {
+  return /^[\w :/@|-]*$/.test(pattern)
+}
+
+function oneOf(words: readonly string[]): (label: string) => boolean {
+  const all = new Set(words)
+  return label => all.has(label)
+}
+
+function exactly(text: string): (label: string) => boolean {
+  const pattern = patternOf(text)
+  return label => pattern.testExact(label)
 }
 
 function withoutBraces(text: string): string | undefined {
