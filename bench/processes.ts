@@ -39,21 +39,26 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 export const cores = pinnable()
 
 /**
- * Starts the service as it is built, with its defaults unless `own` says otherwise and its log thrown away, and waits
- * until it is ready.
+ * Starts the service as it is built, with webhooks at these URLs, its defaults unless `own` says otherwise and its log
+ * thrown away, and waits until it is ready.
  */
 export async function startService(
   targetUrls: readonly string[],
   own: Readonly<Record<string, string>> = {}
 ): Promise<Measured> {
+  return startWith(
+    targetUrls.map((url, index) => ({ name: `hook-${index + 1}`, type: 'webhook', format: 'alertmanager', url })),
+    own
+  )
+}
+
+/** The same with targets as a file of targets says them. */
+export async function startWith(
+  targets: readonly object[],
+  own: Readonly<Record<string, string>> = {}
+): Promise<Measured> {
   const directory = mkdtempSync(join(work, 'service-'))
   const file = join(directory, 'targets.json')
-  const targets = targetUrls.map((url, index) => ({
-    name: `hook-${index + 1}`,
-    type: 'webhook',
-    format: 'alertmanager',
-    url
-  }))
   writeFileSync(file, JSON.stringify({ targets }))
   const env = { HOST: '127.0.0.1', DISCOVERY: 'file', TARGETS_FILE: file, QUEUE_DIR: join(directory, 'data'), ...own }
   return startMeasured(['dist/main.js'], env, origin => fetch(`${origin}/readyz`))

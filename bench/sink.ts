@@ -1,12 +1,13 @@
 // Every target of a run, in one process, with as little HTTP as undici needs so that it takes little from the load. The
-// path says how it behaves: /20 answers after 20 ms, /hang never, and /timed/0 notes how long ago the alert was sent,
-// which its fingerprint says.
+// path says how it behaves: /20 answers after 20 ms, /hang never, /timed/0 notes how long ago the alert was sent, which
+// its fingerprint says, and /kept/0 asks for its connection to be kept for ten minutes. A query may say it as well.
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { serve } from './asking.js'
 import { figuresOf } from './figures.js'
 
 const answer =
   'HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{"status":"success"}'
+const keepingAnswer = answer.replace('\r\n\r\n', '\r\nkeep-alive: timeout=600\r\n\r\n')
 const label = '"fingerprint":"'
 let tookMs: number[] = []
 
@@ -29,7 +30,7 @@ function take(socket: Socket, request: string): void {
   const path = request.slice(request.indexOf(' ') + 1, request.indexOf(' HTTP/'))
   if (path.startsWith('/timed/')) note(request)
   const delayMs = Number(path.slice(path.lastIndexOf('/') + 1))
-  if (delayMs === 0) socket.write(answer)
+  if (delayMs === 0) socket.write(path.includes('/kept/') ? keepingAnswer : answer)
   else if (delayMs > 0) setTimeout(() => socket.write(answer), delayMs)
 }
 

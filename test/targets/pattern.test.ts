@@ -1,4 +1,3 @@
-import { RE2JSException } from 're2js'
 import t from 'tap'
 import { patternOf } from '../../src/targets/pattern.js'
 
@@ -10,5 +9,5 @@ t.test('there is one of each pattern', async t => {
 })
 
 t.test('what is no pattern throws, again and again', async t => {
-  for (let round = 0; round < 2; round++) t.throws(() => patternOf('a('), RE2JSException)
+  for (let round = 0; round < 2; round++) t.throws(() => patternOf('a('), /missing closing/)
 })
