@@ -1,4 +1,5 @@
 import t from 'tap'
+import { startApiServer, status } from '../support/api-server.js'
 import { movableClock } from '../support/clock.js'
 import { group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, workedOff } from '../support/queues.js'
@@ -421,6 +422,32 @@ onEachQueue(t, 'what a deleted target is owed waits 15 min for it, then becomes 
   const { items } = (await service.get('/api/v1/dead-letters?target=hook')).body
   t.match(items, [{ error_reason: 'target_not_found' }, { error_reason: 'target_not_found' }])
   t.equal(items.length, 2)
+})
+
+onEachQueue(t, 'nothing is tried or given up before the targets were found for the first time', async (t, queue) => {
+  const clock = movableClock(t)
+  const cluster = await startApiServer(t)
+  const hook = await startStandIn(t, { status: 503 })
+  cluster.apply('hook', { type: 'webhook', url: hook.url })
+  const before = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
+  const { body } = await publish(before, group('g', 'A'))
+  await before.stop()
+  let refused = 0
+  cluster.faults.intercept = (_, response) => {
+    refused++
+    status(response, 503)
+    return true
+  }
+  const service = await startTestService(t, { env: { ...queue.env, ...patient, DISCOVERY: 'kubernetes' } })
+  for (const times of [1, 2, 3]) {
+    await eventually('they were looked for in vain', () => refused >= times)
+    clock.forward(20 * 60_000)
+  }
+  hook.answer({})
+  t.match((await service.get(`/api/v1/queue/${body.results[0].delivery_id}`)).body, { tries: 1 })
+  delete cluster.faults.intercept
+  await workedOff(service)
+  t.same(told(hook), ['A', 'A'])
 })
 
 onEachQueue(t, 'a target of that name but of another type is not the one that returns', async (t, queue) => {
