@@ -103,7 +103,8 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
   async function hasResolved({ alerts }: DeadLetter): Promise<boolean> {
     if (alerts.every(({ alert }) => alert.status === 'resolved')) return false
     const records = await store.read(alerts.map(({ alert }) => alertId(alert.fingerprint)))
-    return records.every(record => typeof record?.k === 'string' && record.k.startsWith('resolved'))
+    // Of what fires something is known for as long as letters are kept; of what has ended, for a day.
+    return records.every(record => typeof record?.k !== 'string' || record.k.startsWith('resolved'))
   }
 
   async function purge(letter: DeadLetter): Promise<void> {

@@ -161,6 +161,28 @@ onEachQueue(
   }
 )
 
+onEachQueue(
+  t,
+  'what resolved days ago is left out as well, though nothing else is known of it any more',
+  async (t, queue) => {
+    const clock = movableClock(t)
+    const hook = await startStandIn(t, { status: 400 })
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient },
+      targets: [webhook('hook', hook.url)]
+    })
+    for (const name of ['A', 'B']) await publish(service, group(name, name))
+    await buried(service, 2)
+    hook.answer({})
+    t.equal((await publish(service, group('A', '-A'))).status, 200)
+    clock.forward(3 * 86_400_000)
+    t.match((await service.post('/api/v1/dead-letters/replay', {})).body, { replayed: 1, skipped_resolved: 1 })
+    await workedOff(service)
+    t.same(told(hook).slice(-1), ['B'])
+    t.same(await letters(service), ['A'])
+  }
+)
+
 onEachQueue(t, 'a replay of many is no storm', async (t, queue) => {
   const incidents = await startStandIn(t, { status: 400 })
   const service = await startTestService(t, {

@@ -281,6 +281,53 @@ for (const [ending, answer, inChat, onPager] of [
   )
 }
 
+onEachQueue(
+  t,
+  'where each alert goes alone, it replaces what waits of it in whatever group it comes',
+  async (t, queue) => {
+    const incidents = await startStandIn(t, { status: 503 })
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient },
+      targets: [pagerduty('pd', incidents.url)]
+    })
+    t.equal((await publish(service, group('g1', 'A', 'B'))).status, 202)
+    t.equal((await publish(service, group('g2', 'A'))).status, 202)
+    t.equal(await depth(service), 2)
+    t.equal((await publish(service, group('g3', '-B'))).status, 200)
+    t.equal(await depth(service), 1)
+    const before = incidents.requests.length
+    incidents.answer({ status: 202 })
+    await service.retarget([pagerduty('pd', `${incidents.url}/2`)])
+    await workedOff(service)
+    t.same(events(incidents).slice(before), ['A'])
+  }
+)
+
+t.test('QUEUE=off: a resolve goes to whoever has or may have the firing, whatever a filter says', async t => {
+  const has = await startStandIn(t)
+  const mayHave = await startStandIn(t, 'hang')
+  const never = await startStandIn(t, { status: 503 })
+  const filter = { severities: ['critical'] }
+  const service = await startTestService(t, {
+    env: { QUEUE: 'off', ATTEMPT_TIMEOUT: '150ms' },
+    targets: [
+      webhook('has', has.url, { filter }),
+      webhook('may-have', mayHave.url, { filter }),
+      webhook('never', never.url, { filter })
+    ]
+  })
+  const alert = (status: string, severity: string) =>
+    oneAlert('A', { status, classification: { severity }, starts_at: '2026-01-01T00:00:00Z' })
+  t.equal((await service.post(publishPaths.all, alert('firing', 'critical'))).status, 503)
+  for (const each of [mayHave, never]) each.answer({})
+  t.match((await service.post(publishPaths.all, alert('resolved', 'info'))).body.results, [
+    { success: true },
+    { success: true },
+    { skip_reason: 'filtered' }
+  ])
+  t.same([told(has), told(mayHave), told(never)], [['A', '-A'], ['A', '-A'], ['A']])
+})
+
 onEachQueue(t, 'a disabled target keeps the resolves that it is owed until it is enabled', async (t, queue) => {
   const clock = movableClock(t)
   const hook = await startStandIn(t)
