@@ -24,7 +24,6 @@ import { createPublish, type PublishEvents } from './pipeline/publish.js'
 import { createRetry } from './pipeline/retry.js'
 import { createRoster, type RosterEvents } from './pipeline/roster.js'
 import { sendTestAlert } from './pipeline/test-alert.js'
-import { gatherNotes } from './queues/notes.js'
 import { openStore } from './queues/registry.js'
 import { entryView } from './routes/queue.js'
 import type { Readiness } from './routes/status.js'
@@ -67,13 +66,11 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     intervalMs: config.HEALTH_INTERVAL
   }
 
-  const store = gatherNotes(
-    await openStore({
-      queue: config.QUEUE,
-      queueDir: config.QUEUE_DIR,
-      ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {})
-    })
-  )
+  const store = await openStore({
+    queue: config.QUEUE,
+    queueDir: config.QUEUE_DIR,
+    ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {})
+  })
   const warn = async () => {
     for (const warning of (await store.status()).warnings) log.warn({ queue: store.backend }, warning)
   }

@@ -1,4 +1,4 @@
-import type { Failure, Memory, Message, Verdict, WireAnswer } from '../targets/contract.js'
+import type { Failure, Memory, Message, Verdict, WireAnswer, WireRequest } from '../targets/contract.js'
 import { failure, judgeByStatus } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import type { Target } from '../targets/target.js'
@@ -19,56 +19,81 @@ export interface AttemptOptions {
   now(): number
 }
 
-/** Sends the requests of one message, in order, until all are answered well or one is not. Never rejects. */
-export async function attempt(
+/**
+ * Sends the requests of one message, in order, until all are answered well or one is not. `done` is called once, later on:
+ * most messages are one request, and this is on every delivery's way.
+ */
+export function attempt(
   target: Target,
   message: Message,
   sender: Sender,
-  options: AttemptOptions
-): Promise<Attempted> {
+  options: AttemptOptions,
+  done: (attempted: Attempted) => void
+): void {
+  let requests: readonly WireRequest[] = []
+  let index = 0
+  let sent = 0
   let memory: Memory | undefined
   let statusCode: number | undefined
-  try {
-    let requests = target.wire.requests(message)
-    let sent = 0
-    for (let index = 0; index < requests.length; index++) {
-      const request = requests[index]!
-      const now = options.now()
-      const result = await sender.send(target, request, {
-        timeoutMs: Math.min(options.exchangeMs, options.until - now),
-        // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
-        deliveryKey: sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${sent}`,
-        now: message.now,
-        traceparent: options.traceparent,
-        statusTells: target.wire.answer === undefined
-      })
-      if ('kind' in result) return { outcome: result, statusCode, memory }
-      statusCode = result.statusCode
-      const verdict = judge(target, result, message, request, options.now())
-      if (verdict.kind === 'failed') return { outcome: verdict, statusCode, memory }
-      if (verdict.memory) memory = verdict.memory
-      if (verdict.kind === 'instead') {
-        requests = [...verdict.requests]
-        index = -1
-      }
+
+  const end = (outcome: Attempted['outcome']): void => done({ outcome, statusCode, memory })
+
+  const next = (): void => {
+    const request = requests[index++]
+    if (!request) {
+      end(deliveredWell)
+      return
     }
-    return { outcome: deliveredWell, statusCode, memory }
-  } catch (error) {
-    // What a kind throws is a bug in that kind: it costs its own part and no other.
-    const outcome = failure('internal', `${target.kind.title} could not be sent to: ${nameOf(error)}`)
-    return { outcome, statusCode, memory }
+    const exchange = {
+      timeoutMs: Math.min(options.exchangeMs, options.until - options.now()),
+      // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
+      deliveryKey: sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${sent}`,
+      now: message.now,
+      traceparent: options.traceparent,
+      statusTells: target.wire.answer === undefined
+    }
+    sender.send(target, request, exchange, result => {
+      if ('kind' in result) end(result)
+      else answered(result, request)
+    })
   }
+
+  const answered = (answer: WireAnswer, request: WireRequest): void => {
+    statusCode = answer.statusCode
+    let verdict: Verdict
+    try {
+      verdict = judge(target, answer, message, request, options.now())
+    } catch (error) {
+      verdict = broken(target, error)
+    }
+    if (verdict.kind === 'failed') {
+      end(verdict)
+      return
+    }
+    if (verdict.memory) memory = verdict.memory
+    if (verdict.kind === 'instead') {
+      requests = verdict.requests
+      index = 0
+    }
+    next()
+  }
+
+  try {
+    requests = target.wire.requests(message)
+    next()
+  } catch (error) {
+    queueMicrotask(() => end(broken(target, error)))
+  }
+}
+
+/** What a kind throws is a bug in that kind: it costs its own part and no other. */
+function broken(target: Target, error: unknown): Failure {
+  return failure('internal', `${target.kind.title} could not be sent to: ${nameOf(error)}`)
 }
 
 const deliveredWell = { kind: 'delivered' } as const
 
-function judge(
-  target: Target,
-  answer: WireAnswer,
-  message: Message,
-  request: Parameters<Sender['send']>[1],
-  now: number
-): Verdict {
+function judge(target: Target, answer: WireAnswer, message: Message, request: WireRequest, now: number): Verdict {
   return target.wire.answer?.(answer, message, request) ?? judgeByStatus(answer, target.kind.title, now)
 }
 

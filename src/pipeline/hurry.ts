@@ -7,23 +7,27 @@ export interface Hurry {
 }
 
 export function createHurry(): Hurry {
-  let over = false
-  const wake: (() => void)[] = []
-  return {
-    get over() {
-      return over
-    },
-    end() {
-      over = true
-      for (const each of wake.splice(0)) each()
-    },
-    beat(promise) {
-      if (over) return Promise.resolve(false)
-      return new Promise((resolve, reject) => {
-        wake.push(() => resolve(false))
-        promise.then(() => resolve(true), reject)
-      })
-    }
+  return new Bound()
+}
+
+class Bound implements Hurry {
+  over = false
+  #wake: (() => void)[] | undefined
+
+  end(): void {
+    this.over = true
+    const waiting = this.#wake
+    this.#wake = undefined
+    for (const wake of waiting ?? []) wake()
+  }
+
+  beat(promise: Promise<unknown>): Promise<boolean> {
+    if (this.over) return Promise.resolve(false)
+    return new Promise((resolve, reject) => {
+      this.#wake ??= []
+      this.#wake.push(() => resolve(false))
+      promise.then(() => resolve(true), reject)
+    })
   }
 }
 

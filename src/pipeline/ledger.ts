@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Alert, Notification } from '../alert.js'
+import type { Fields } from '../queues/contract.js'
 
 /** What a publish key is remembered by. Times are milliseconds since the epoch. */
 export interface Round {
@@ -40,6 +41,13 @@ export interface Sighting {
   readonly chosenKey: boolean
   /** When this process followed one that had crashed, and may have forgotten what it accepted last; else 0. */
   readonly interruptedAt: number
+}
+
+/** What a key is remembered by, out of its record: `answered` is said later than the rest, and apart. */
+export function roundOf(record: Fields | undefined): Round | undefined {
+  const round = record?.m as Round | undefined
+  const answeredAt = record?.answered as number | undefined
+  return round && answeredAt !== undefined ? { ...round, answeredAt } : round
 }
 
 const resumeMs = 600_000

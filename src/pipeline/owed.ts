@@ -210,15 +210,26 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     done(job, before, { memory, statusCode }, durationMs) {
       const { entry } = job
       const at = now()
-      const field = stateField(entry.target)
-      const changes: Change[] = entry.alerts.map((item, index) => ({
-        id: alertId(item.alert.fingerprint),
-        set: { [field]: packState(afterDelivery(before[index], item)) },
-        expiresAt: at + stateMs[item.alert.status]
-      }))
-      addOutcomes(changes, entry, deliveredOutcome(statusCode, entry.tries, durationMs))
-      if (memory) changes.push(remembered(entry, memory))
       const result: PartResult = { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
+      const outcome = deliveredOutcome(statusCode, entry.tries, durationMs)
+      const field = stateField(entry.target)
+      const stateAt = (index: number): string => packState(afterDelivery(before[index], entry.alerts[index]!))
+      if (!job.stored && job.folded.length === 0 && !memory) {
+        for (let index = 0; index < entry.alerts.length; index++) {
+          const { alert } = entry.alerts[index]!
+          store.mark(alertId(alert.fingerprint), field, stateAt(index), at + stateMs[alert.status])
+        }
+        for (const ref of entry.refs)
+          store.mark(outcomeId(ref, entry.part), outcomeField(entry.target), outcome, at + ledgerMs)
+        return result
+      }
+      const changes = entry.alerts.map<Change>(({ alert }, index) => ({
+        id: alertId(alert.fingerprint),
+        set: { [field]: stateAt(index) },
+        expiresAt: at + stateMs[alert.status]
+      }))
+      addOutcomes(changes, entry, outcome)
+      if (memory) changes.push(remembered(entry, memory))
       if (job.stored || job.folded.length > 0)
         return settle(changes, removed([entry, ...job.folded])).then(() => result)
       store.note(changes)

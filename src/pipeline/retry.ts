@@ -4,7 +4,7 @@ import { permits } from './breaker.js'
 import type { Deliver } from './deliver.js'
 import { type Entry, entryId, notificationOf, placeOf } from './entry.js'
 import { unhurried } from './hurry.js'
-import { type Job, untouched } from './job.js'
+import { type Job, type PartResult, untouched } from './job.js'
 import { type LiveTarget, rateWaitMs } from './live.js'
 import type { Owed } from './owed.js'
 import type { Roster } from './roster.js'
@@ -186,7 +186,8 @@ export function createRetry(deps: RetryDeps): Retry {
     const job = jobOf(live, entry)
     const jobs = perTarget.get(live.name) ?? new Set()
     perTarget.set(live.name, jobs.add(job))
-    const work = deliver.deliver(job).then(result => {
+    const delivered = new Promise<PartResult>(resolve => deliver.deliver(job, resolve))
+    const work = delivered.then(result => {
       running.delete(id)
       if (result === untouched) resting.set(id, now() + restMs)
       jobs.delete(job)

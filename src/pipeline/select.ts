@@ -42,7 +42,7 @@ export type Choice =
 export interface Selection {
   readonly scope: Scope
   /** Required for `named`, narrows the others. */
-  readonly names?: readonly string[]
+  readonly names?: readonly string[] | undefined
   readonly options: EffectiveOptions
   readonly now: number
   readonly healthIntervalMs: number

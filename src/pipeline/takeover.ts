@@ -1,7 +1,7 @@
 import { type Alert, commonOf, type Notification } from '../alert.js'
 import { attemptsKept, type Entry, notificationOf } from './entry.js'
 import type { Job } from './job.js'
-import { merge, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
+import { merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
 
 export const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
 
@@ -41,8 +41,7 @@ export interface Plan {
 }
 
 export function plan(job: Job, states: readonly (TargetState | undefined)[]): Plan {
-  const { kind, settings } = job.live.target
-  const reader = { audience: kind.audience, sendResolved: settings.send_resolved, mayHave: job.entry.may_have }
+  const reader = readerOf(job)
   let telling = 0
   let firedAndResolved = true
   const steps = job.entry.alerts.map((item, index) => {
@@ -52,6 +51,22 @@ export function plan(job: Job, states: readonly (TargetState | undefined)[]): Pl
     return step
   })
   return { steps, telling, firedAndResolved }
+}
+
+function readerOf({ live, entry }: Job): Reader {
+  const { kind, settings } = live.target
+  return { audience: kind.audience, sendResolved: settings.send_resolved, mayHave: entry.may_have }
+}
+
+/** Whether the target is told every alert just as it came; the answer of nearly every live delivery, without a plan. */
+export function goesWhole(job: Job, states: readonly (TargetState | undefined)[]): boolean {
+  const { alerts } = job.entry
+  for (let index = 0; index < alerts.length; index++) {
+    // A firing that the target has nothing of needs no rule.
+    if (states[index] === undefined && alerts[index]!.alert.status === 'firing') continue
+    if (stepOf(alerts[index]!, states[index], readerOf(job)) !== 'send') return false
+  }
+  return true
 }
 
 /** Leaves only the alerts in the job that the target is told. */

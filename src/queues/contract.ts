@@ -69,8 +69,13 @@ export interface Store {
    * not made; only where Redis gave no answer they may have been.
    */
   write(changes: readonly Change[], hold?: Hold): Promise<void>
-  /** Like `write` but nobody waits for it: it becomes durable soon, and is kept and tried again if the store fails. */
+  /**
+   * Like `write` but nobody waits for it: it becomes durable soon, and is kept and tried again if the store fails. The
+   * changes are the store's own from then on.
+   */
   note(changes: readonly Change[]): void
+  /** Like `note` with one field of one record: what is said of it shortly after each other becomes one change. */
+  mark(id: string, field: string, value: unknown, expiresAt: number): void
   /** Takes all of the lanes or, if another process has one of them, none: then undefined. */
   hold(lanes: readonly string[]): Hold | undefined | Promise<Hold | undefined>
   release(hold: Hold): void

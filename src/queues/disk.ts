@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { type Place, StoreUnavailable } from './contract.js'
 import { lockDirectory } from './lock.js'
-import type { Kept } from './record.js'
+import { type Kept, textOf } from './record.js'
 import { openRoom, proveRoom, type Room } from './room.js'
 import { upgrade } from './upgrades.js'
 import { verify } from './verify.js'
@@ -164,7 +164,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, clos
     },
     append: (number, text) => write(2 * Buffer.byteLength(text), () => journal.put(number, text)),
     apply(rows) {
-      const texts = rows.map(({ kept }) => kept && `${kept.expiresAt};${JSON.stringify(kept.fields)}`)
+      const texts = rows.map(({ kept }) => kept && `${kept.expiresAt};${textOf(kept)}`)
       const bytes = texts.reduce((sum, text) => sum + 2 * Buffer.byteLength(text ?? ''), 0)
       const batch = () =>
         env.batch(() => {

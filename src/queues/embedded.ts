@@ -3,7 +3,7 @@ import { keyOf, openDisk, type Row } from './disk.js'
 import { dueIndex } from './due.js'
 import { localHold } from './memory.js'
 import { merged, sortedSlices } from './merge.js'
-import { alive, changed, counter, type Kept } from './record.js'
+import { alive, changed, counter, type Kept, Packed } from './record.js'
 
 export interface EmbeddedOptions {
   readonly dir: string
@@ -15,13 +15,23 @@ export interface EmbeddedOptions {
   readonly sweepMs?: number
 }
 
-/** Changes that belong together, what they made of their records, and who waits for them to be durable. */
+/** A change that is not journalled yet, and what it made of its record. */
+interface Staged extends Row {
+  readonly group: Group
+  readonly change: Change
+  kept: Kept | undefined
+  /** Somebody has its fields in hand, which must stay as they were read. */
+  seen: boolean
+}
+
+/** Changes that belong together, and who waits for them to be durable. */
 interface Group {
   readonly at: number
-  readonly changes: readonly Change[]
-  readonly rows: readonly Row[]
+  readonly rows: Staged[]
   readonly waiting?: { resolve(): void; reject(error: unknown): void }
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 const journalBytesPerWrite = 1_000_000
 /** So many of those who waited for a write go on before others get the event loop. */
@@ -43,13 +53,15 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const index = dueIndex()
 
   /** Records by how far they have come: not durable yet; in the journal; from there on their way into the tables. */
-  let fresh = new Map<string, Row>()
+  let fresh = new Map<string, Staged>()
   let journalled = new Map<string, Row>()
   let leaving: Map<string, Row> | undefined
   /** What was read from the tables of late, also that there was nothing. */
   const recent = new Map<string, Kept | undefined>()
 
   let groups: Group[] = []
+  /** The last group while it is one of notes alone: what is marked in its records joins it. */
+  let open: Group | undefined
   /** The last entry of the journal that is durable, and so the last that a checkpoint may forget. */
   let journalNumber = 0
   let journalBytes = 0
@@ -74,20 +86,24 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     return kept
   }
 
-  /** Makes changes visible. They are durable once their group has been journalled. */
-  const stage = (changes: readonly Change[], at: number, waiting?: Group['waiting']) => {
-    const rows: Row[] = []
-    for (const change of changes) {
-      const id = keyOf(change.id)
-      const before = lookup(id)
-      const kept = changed(before, change, at)
-      const expired = before !== undefined && !alive(before, at)
-      const row: Row = { id, kept, place: placeAfter(change, expired, index.get(id)) }
-      fresh.set(id, row)
-      rows.push(row)
-      if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
-    }
-    groups.push({ at, changes, rows, waiting })
+  /** Makes a change visible. It is durable once its group has been journalled. */
+  const stage = (group: Group, change: Change) => {
+    const id = keyOf(change.id)
+    const before = lookup(id)
+    const kept = changed(before, change, group.at)
+    const expired = before !== undefined && !alive(before, group.at)
+    const row: Staged = { id, group, change, kept, place: placeAfter(change, expired, index.get(id)), seen: false }
+    fresh.set(id, row)
+    group.rows.push(row)
+    if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
+  }
+
+  /** Changes of one `write` are a group of their own, since they are made all or none. */
+  const stageAll = (changes: readonly Change[], at: number, waiting?: Group['waiting']) => {
+    open = undefined
+    const group: Group = { at, rows: [], waiting }
+    groups.push(group)
+    for (const change of changes) stage(group, change)
   }
 
   const flush = (): Promise<void> => {
@@ -113,9 +129,10 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const journal = async () => {
     const texts: string[] = []
     let bytes = 0
+    open = undefined
     while (texts.length < groups.length && bytes < journalBytesPerWrite) {
-      const { at, changes } = groups[texts.length]!
-      const text = `{"at":${at},"changes":${JSON.stringify(changes)}}`
+      const { at, rows } = groups[texts.length]!
+      const text = `{"at":${at},"changes":[${rows.map(written).join()}]}`
       texts.push(text)
       bytes += text.length
     }
@@ -136,8 +153,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const settle = (batch: readonly Group[]) => {
     for (const { rows } of batch) {
       for (const row of rows) {
-        journalled.set(row.id, over(row, journalled.get(row.id)))
-        if (fresh.get(row.id) === row) fresh.delete(row.id)
+        const { id, kept, place } = row
+        journalled.set(id, over({ id, kept, place }, journalled.get(id)))
+        if (fresh.get(id) === row) fresh.delete(id)
       }
     }
     resolveInTurns(batch.flatMap(({ waiting }) => waiting ?? []))
@@ -152,20 +170,24 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const putBack = (batch: readonly Group[], error: StoreUnavailable) => {
     failure = { message: error.message, at: Date.now() }
     groups = [...batch, ...groups]
-    let unwritten = groups.reduce((sum, group) => sum + (group.waiting ? 0 : group.changes.length), 0)
+    let unwritten = groups.reduce((sum, group) => sum + (group.waiting ? 0 : group.rows.length), 0)
     const failed = groups.filter(group => group.waiting)
     if (failed.length === 0 && unwritten <= maxUnwritten) return
     const kept = groups.filter(group => !group.waiting)
     while (unwritten > maxUnwritten) {
-      const { changes } = kept.shift()!
-      unwritten -= changes.length
-      lost += changes.length
+      const { rows } = kept.shift()!
+      unwritten -= rows.length
+      lost += rows.length
     }
     const ids = new Set(groups.flatMap(group => group.rows.map(row => row.id)))
     groups = []
     fresh = new Map()
     for (const id of ids) index.set(id, durablePlace(id) ?? null, lookup(id)?.expiresAt)
-    for (const { changes, at } of kept) stage(changes, at)
+    for (const { rows, at } of kept)
+      stageAll(
+        rows.map(({ change }) => change),
+        at
+      )
     for (const { waiting } of failed) waiting!.reject(error)
   }
 
@@ -224,8 +246,15 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   const note = (changes: readonly Change[]) => {
     if (closed || changes.length === 0) return
-    stage(changes, Date.now())
+    if (!open) groups.push((open = { at: Date.now(), rows: [] }))
+    for (const change of changes) stage(open, change)
     flushLater(noteDelayMs)
+  }
+
+  const mark = (id: string, field: string, value: unknown, expiresAt: number) => {
+    const row = fresh.get(keyOf(id))
+    if (row?.kept && row.group === open) extend(row, field, value, expiresAt)
+    else note([{ id, set: { [field]: value }, expiresAt }])
   }
 
   const write = async (changes: readonly Change[]): Promise<void> => {
@@ -234,7 +263,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const now = Date.now()
     if (failure && now - failure.at < retryMs) throw new StoreUnavailable(failure.message)
     const { promise, resolve, reject } = withResolvers()
-    stage(changes, now, { resolve, reject })
+    stageAll(changes, now, { resolve, reject })
     void flush()
     return promise
   }
@@ -248,8 +277,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   for (const { id, place, expiresAt } of disk.places()) index.set(id, place, expiresAt)
   let last = disk.lastNumber()
   for (const { number, text } of disk.journal()) {
-    const entry = JSON.parse(text) as { next: number; groups: Pick<Group, 'at' | 'changes'>[] }
-    for (const { at, changes } of entry.groups) stage(changes.map(endless), at)
+    const entry = JSON.parse(text) as { next: number; groups: { at: number; changes: Change[] }[] }
+    for (const { at, changes } of entry.groups) stageAll(changes.map(endless), at)
     journalNumber = number
     journalBytes += text.length
     last = Math.max(last, entry.next)
@@ -268,10 +297,16 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     interrupted: disk.interrupted,
     read(ids) {
       const now = Date.now()
-      return ids.map(id => alive(lookup(keyOf(id)), now)?.fields)
+      return ids.map(id => {
+        const key = keyOf(id)
+        const row = fresh.get(key)
+        if (row) row.seen = true
+        return alive(row ? row.kept : lookup(key), now)?.fields
+      })
     },
     write,
     note,
+    mark,
     hold: localHold,
     release: () => {},
     next: numbers.next,
@@ -290,6 +325,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     async list(prefix, after, limit) {
       const now = Date.now()
       const found: { id: string; fields: Kept['fields'] }[] = []
+      for (const row of fresh.values()) row.seen = true
       const layers = [fresh, journalled, ...(leaving ? [leaving] : [])]
       for (const { id, kept } of merged(layers, disk.range(prefix, after), { prefix, after })) {
         if (found.length >= limit) break
@@ -305,7 +341,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
         ...(failure ? [failure.message] : []),
         ...(lost > 0 ? [`${lost} outcomes were lost while the queue directory could not be written`] : [])
       ],
-      unwritten: failure ? groups.reduce((sum, group) => sum + group.changes.length, 0) : 0
+      unwritten: failure ? groups.reduce((sum, group) => sum + group.rows.length, 0) : 0
     }),
     async close() {
       if (closed) return
@@ -325,6 +361,32 @@ function placeAfter(change: Change, expired: boolean, current: Place | undefined
   if (change.place !== undefined) return change.place
   if (expired) return null
   return change.expiresAt === undefined ? undefined : current
+}
+
+/** One field more for a change that is not written yet, and for the record that it makes. */
+function extend(row: Staged, field: string, value: unknown, expiresAt: number): void {
+  const change = row.change as Mutable<Change>
+  const { fields } = row.kept!
+  const isWhole = fields === change.set
+  const set = row.seen ? { ...change.set } : (change.set ?? {})
+  const all = isWhole ? set : row.seen ? { ...fields } : fields
+  set[field] = value
+  all[field] = value
+  change.set = set
+  change.expiresAt = expiresAt
+  row.kept = { fields: all, expiresAt }
+  row.seen = false
+}
+
+/** The change as JSON. What it sets is all of a new record, as a rule: then its text is what is kept from here on. */
+function written(row: Staged): string {
+  const { change, kept } = row
+  if (!kept || kept instanceof Packed || kept.fields !== change.set) return JSON.stringify(change)
+  const { id, replace, expiresAt, place } = change
+  const text = JSON.stringify(change.set)
+  row.kept = new Packed(text, kept.expiresAt)
+  const rest = JSON.stringify({ replace, expiresAt, place })
+  return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
 }
 
 /** A row as it stands over an older one, whose place still counts if the newer one says nothing of it. */

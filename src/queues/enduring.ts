@@ -1,4 +1,4 @@
-import { type Store, StoreUnavailable } from './contract.js'
+import { type Change, type Store, StoreUnavailable } from './contract.js'
 import { memoryStore } from './memory.js'
 import { listed } from './redis-scripts.js'
 
@@ -21,13 +21,16 @@ export function enduring(store: Store): Store {
     meanwhile ??= memoryStore()
   }
 
+  const note = (changes: readonly Change[]): void => {
+    if (isDown()) meanwhile ??= memoryStore()
+    meanwhile?.note(changes)
+    store.note(changes)
+  }
+
   return {
     ...store,
-    note(changes) {
-      if (isDown()) meanwhile ??= memoryStore()
-      meanwhile?.note(changes)
-      store.note(changes)
-    },
+    note,
+    mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
     async read(ids, only) {
       try {
         const records = await store.read(ids, only)

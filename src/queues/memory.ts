@@ -61,6 +61,7 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
     },
     write: async changes => note(changes),
     note,
+    mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
     hold: localHold,
     release: () => {},
     next: numbers.next,

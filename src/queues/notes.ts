@@ -38,6 +38,10 @@ export function gatherNotes(store: Store): Store {
       return method.apply(store, args)
     }
 
+  const wait = (): void => {
+    timer ??= setTimeout(flush, longestMs)
+  }
+
   return {
     backend: store.backend,
     durable: store.durable,
@@ -51,7 +55,17 @@ export function gatherNotes(store: Store): Store {
         return
       }
       for (const change of changes) gather(change)
-      timer ??= setTimeout(flush, longestMs)
+      wait()
+    },
+    mark(id, field, value, expiresAt) {
+      const known = waiting.get(id)
+      if (known) {
+        known.set[field] = value
+        known.expiresAt = expiresAt
+      } else {
+        waiting.set(id, { id, set: { [field]: value }, replace: false, expiresAt })
+        wait()
+      }
     },
     read(ids, only) {
       if (waiting.size > 0 && ids.some(id => waiting.has(id))) flush()

@@ -7,6 +7,22 @@ export interface Kept {
   readonly expiresAt: number
 }
 
+/** A record of which only the JSON is kept: many wait for a checkpoint, and a text is nothing to look into for the GC. */
+export class Packed implements Kept {
+  constructor(
+    readonly text: string,
+    readonly expiresAt: number
+  ) {}
+
+  get fields(): Fields {
+    return JSON.parse(this.text)
+  }
+}
+
+export function textOf(kept: Kept): string {
+  return kept instanceof Packed ? kept.text : JSON.stringify(kept.fields)
+}
+
 /** What a record is after one change; undefined if it is dropped. An expired record counts as none. */
 export function changed(before: Kept | undefined, change: Change, now: number): Kept | undefined {
   if (change.drop) return undefined
@@ -17,7 +33,7 @@ export function changed(before: Kept | undefined, change: Change, now: number): 
 
 /** What is set where nothing was is taken as it is: a live publish costs two of these, and most are new. */
 function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
-  if (!before && Object.values(set).every(value => value !== null && value !== undefined)) return set
+  if (!before && isPlain(set)) return set
   const fields = { ...before }
   for (const name in set) {
     const value = set[name]
@@ -25,6 +41,11 @@ function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
     else if (value !== undefined) fields[name] = value
   }
   return fields
+}
+
+function isPlain(set: Fields): boolean {
+  for (const name in set) if (set[name] === null || set[name] === undefined) return false
+  return true
 }
 
 /** The record, unless its time is over. */

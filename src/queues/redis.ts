@@ -116,6 +116,18 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
   const link = await openLink(url, { patient, onUp: () => again() })
   const renewer = setInterval(renew, leaseMs / 3).unref()
 
+  const note = (changes: readonly Change[]): void => {
+    if (changes.length === 0) return
+    notes.push(changes)
+    while (notes.length > 1 && sent === 0 && failedOrDown() && unwritten() > maxUnwritten) lost += notes.shift()!.length
+    if (scheduled) return
+    scheduled = true
+    setImmediate(() => {
+      scheduled = false
+      push()
+    })
+  }
+
   return {
     backend: 'redis',
     durable: true,
@@ -135,18 +147,8 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       const fence = lease ? lease.lanes.flatMap(lane => [lane, lease.token]) : []
       await link.run('write', [Date.now(), fence.length / 2, ...fence, ...flat(changes)])
     },
-    note(changes) {
-      if (changes.length === 0) return
-      notes.push(changes)
-      while (notes.length > 1 && sent === 0 && failedOrDown() && unwritten() > maxUnwritten)
-        lost += notes.shift()!.length
-      if (scheduled) return
-      scheduled = true
-      setImmediate(() => {
-        scheduled = false
-        push()
-      })
-    },
+    note,
+    mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
     async hold(lanes) {
       const now = Date.now()
       const token = `${owner}${++holds}`

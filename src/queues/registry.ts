@@ -1,6 +1,7 @@
 import type { Secret } from '../secret.js'
 import { type Store, StoreUnavailable } from './contract.js'
 import { memoryStore } from './memory.js'
+import { gatherNotes } from './notes.js'
 
 export interface StoreOptions {
   readonly queue: 'embedded' | 'redis' | 'off'
@@ -16,7 +17,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const { queue, queueDir, redisUrl } = options
   switch (queue) {
     case 'off':
-      return memoryStore()
+      return gatherNotes(memoryStore())
     case 'embedded': {
       const { embeddedStore } = await import('./embedded.js')
       return embeddedStore({ dir: queueDir })
@@ -25,7 +26,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       if (!redisUrl) throw new StoreUnavailable('QUEUE=redis needs REDIS_URL')
       const { redisStore } = await import('./redis.js')
       const { enduring } = await import('./enduring.js')
-      return enduring(await redisStore({ url: redisUrl, patient: true }))
+      return gatherNotes(enduring(await redisStore({ url: redisUrl, patient: true })))
     }
   }
 }

@@ -25,10 +25,15 @@ export interface SendOptions {
   readonly statusTells?: boolean
 }
 
+export type ExchangeDone = (result: WireAnswer | Failure) => void
+
 /** The only code that talks to targets. */
 export interface Sender {
-  /** One HTTP exchange. Never rejects: what goes wrong on the way is a failure with its reason. */
-  send(target: Target, request: WireRequest, options: SendOptions): Promise<WireAnswer | Failure>
+  /**
+   * One HTTP exchange. `done` is called once, later on: what goes wrong on the way is a failure with its reason. It is no
+   * promise since several would be made and thrown away for each delivery.
+   */
+  send(target: Target, request: WireRequest, options: SendOptions, done: ExchangeDone): void
   /** Closes the target's connections once what runs on them has ended. */
   retire(target: Target): Promise<void>
   /** Closes everything; `now` aborts what runs. */
@@ -73,23 +78,27 @@ export function createSender(rules: Egress, userAgent: string): Sender {
     await Promise.all([...(line?.pools.values() ?? [])].map(pool => pool.close()))
   }
 
+  /** A delivery that was under way when its target went may have more to send; its connections go after it. */
+  const ended = (target: Target): void => {
+    if (retired.has(target)) void retire(target)
+  }
+
   return {
-    send(target, request, options) {
+    send(target, request, options, done) {
       const { title } = target.kind
-      if (closed) return Promise.resolve(failure('cancelled', `${title} ${wordings.cancelled}`))
-      if (options.timeoutMs <= 0)
-        return Promise.resolve(failure('timeout', `${title} was not reached: no time was left`))
-      return new Promise(resolve => {
-        const line = lineOf(target)
-        const headers = headersOf(line, request, options)
-        const { origin, path, method, body } = request
-        const exchange = new Exchange(target.kind.title, options, result => {
-          resolve(result)
-          // A delivery that was under way when its target went may have more to send; its connections go after it.
-          if (retired.has(target)) void retire(target)
-        })
-        poolOf(target, line, origin).dispatch({ origin, path, method, headers, body: body ?? null }, exchange)
-      })
+      const refused = closed
+        ? failure('cancelled', `${title} ${wordings.cancelled}`)
+        : options.timeoutMs <= 0 && failure('timeout', `${title} was not reached: no time was left`)
+      if (refused) {
+        queueMicrotask(() => done(refused))
+        return
+      }
+      const line = lineOf(target)
+      const { origin, path, method, body } = request
+      poolOf(target, line, origin).dispatch(
+        { origin, path, method, headers: headersOf(line, request, options), body: body ?? null },
+        new Exchange(target, options, ended, done)
+      )
     },
     retire(target) {
       retired.add(target)
@@ -126,13 +135,16 @@ class Exchange implements Dispatcher.DispatchHandler {
   #bytes = 0
   #decoder: StringDecoder | undefined
   #settled = false
+  #done: ExchangeDone | undefined
   readonly #timer: NodeJS.Timeout
 
   constructor(
-    private readonly title: string,
+    private readonly target: Target,
     private readonly options: SendOptions,
-    private readonly resolve: (result: WireAnswer | Failure) => void
+    private readonly ended: (target: Target) => void,
+    done: ExchangeDone
   ) {
+    this.#done = done
     this.#timer = setTimeout(timedOut, options.timeoutMs, this)
   }
 
@@ -169,14 +181,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   onError(error: Error): void {
     if (this.#settled) return
     if (this.#statusCode > 0) this.#answered()
-    else this.#settle(failureOf(error, this.title, this.#abort !== undefined))
+    else this.#settle(failureOf(error, this.target.kind.title, this.#abort !== undefined))
   }
 
   timedOut(): void {
     if (this.#settled) return
     const mayHave = this.#abort !== undefined
     if (this.#statusCode > 0) this.#answered()
-    else this.#settle(failure('timeout', `${this.title} did not answer in time`, { mayHave }))
+    else this.#settle(failure('timeout', `${this.target.kind.title} did not answer in time`, { mayHave }))
     this.#abort?.(new Error('timed out'))
   }
 
@@ -191,7 +203,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   #settle(result: WireAnswer | Failure): void {
     this.#settled = true
     clearTimeout(this.#timer)
-    this.resolve(result)
+    this.ended(this.target)
+    const done = this.#done
+    // A connection remembers its last exchange for as long as it is idle; all that led to it must not stay with it.
+    this.#done = undefined
+    this.#rawHeaders = noHeaders
+    done?.(result)
   }
 }
 

@@ -42,7 +42,13 @@ async function nodeOf(t: Test, configuration: string, gossip: readonly number[],
   const own = `127.0.0.1:${gossip[index]}`
   const peers = gossip.filter(port => port !== gossip[index]).map(port => `--cluster.peer=127.0.0.1:${port}`)
   // Waits that are made for the internet would only make the test long.
-  const quick = ['--cluster.peer-timeout=1s', '--cluster.settle-timeout=2s', '--cluster.reconnect-interval=500ms']
+  // While one waits for its peer to be first, it still says what it saw before: that must be short beside a group's interval.
+  const quick = [
+    '--cluster.peer-timeout=100ms',
+    '--cluster.gossip-interval=50ms',
+    '--cluster.settle-timeout=2s',
+    '--cluster.reconnect-interval=500ms'
+  ]
   const cluster = [`--cluster.listen-address=${own}`, `--cluster.advertise-address=${own}`, ...quick, ...peers]
   const alone = ['--cluster.listen-address=']
   const fixed = [

@@ -17,10 +17,19 @@ const cert = pem('server.crt')
 const secretPath = '/hooks/TOPSECRET-path'
 const options: SendOptions = { timeoutMs: 20_000, deliveryKey: 'key-1', now: 1_700_000_000_000 }
 
-function openSender(t: Test, rules = egress([], [])): Sender {
-  const sender = createSender(rules, 'alert-fanout/test')
+/** A sender whose exchanges can be awaited; one that ended twice would fail the test. */
+function openSender(t: Test, rules = egress([], [])) {
+  const sender: Sender = createSender(rules, 'alert-fanout/test')
   t.teardown(() => sender.close(true))
-  return sender
+  const send = (target: Target, request: WireRequest, options: SendOptions) =>
+    new Promise<WireAnswer | Failure>(resolve => {
+      let ends = 0
+      sender.send(target, request, options, result => {
+        t.equal(++ends, 1, 'ends once')
+        resolve(result)
+      })
+    })
+  return { ...sender, send }
 }
 
 function hook(settings: object = {}): Target {

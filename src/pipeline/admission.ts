@@ -1,0 +1,235 @@
+import type { Alert } from '../alert.js'
+import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
+import { alertId, chosenId, ledgerId } from './entry.js'
+import {
+  chosenKeyOf,
+  meaningOf,
+  publishKeyOf,
+  type Round,
+  roundAfter,
+  roundOf,
+  type Sighting,
+  stateOf
+} from './ledger.js'
+import type { PublishRequest } from './publish.js'
+import type { Verdict } from './result.js'
+
+/** A notification's place in the order of acceptance, and what its key means. */
+export interface Admission {
+  readonly seq: number
+  /** Absent: every POST of it is a new one. */
+  readonly key: string | undefined
+  readonly round: number
+  /** What the key is remembered by from now on. */
+  readonly known: Round | undefined
+  /** What is recorded of the alerts, in their order. */
+  readonly records: readonly (Fields | undefined)[]
+  /** The ledger has nothing of this round yet. */
+  readonly isNew: boolean
+  /** An attempt that nobody remembers may have arrived: the caller tries again what a process died over. */
+  readonly doubtful: boolean
+}
+
+export interface Admissions {
+  /** Gives the notification its place, and writes down that it came. Without the store it goes on without the ledger. */
+  admit(request: PublishRequest, at: number): Admission | Promise<Admission>
+  /** Whether no other notification was accepted after this one. */
+  isLatest(admission: Admission): boolean
+  /** Remembers that the caller has been told, if it was told that all is well. */
+  answered(admission: Admission, verdict: Verdict): void
+}
+
+export interface AdmissionDeps {
+  readonly store: Store
+  readonly dedupWindowMs: number
+  warn(message: string, fields: Record<string, unknown>): void
+  now(): number
+}
+
+/** Records that are read before others get the event loop. */
+const readAtOnce = 2_000
+const ledgerMs = 86_400_000
+/** By then Alertmanager has tried again what it was not told before a crash, or has given it up. */
+const doubtMs = 600_000
+const stateMs = 7 * 86_400_000
+
+export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionDeps): Admissions {
+  const interruptedAt = store.interrupted ? now() : 0
+  const doubtUntil = interruptedAt && interruptedAt + doubtMs
+  /** The place of the notification that was accepted last. */
+  let latest = 0
+  /** Keys of a shared store that are being looked up. */
+  const looking = new Map<string, Promise<unknown>>()
+
+  /** Reads all that matters at once; nothing comes between that and what is written of it. */
+  async function slowly(request: PublishRequest, key: string | undefined, at: number): Promise<Admission> {
+    const seq = await store.next()
+    latest = seq
+    return decide(request, { key, at, seq, records: await readInTurns(idsOf(request, key)) })
+  }
+
+  /** Reads many records without keeping the event loop to itself. The last ones are those that decide: nothing comes between. */
+  async function readInTurns(ids: readonly string[]): Promise<(Fields | undefined)[]> {
+    const records: (Fields | undefined)[] = []
+    for (let from = 0; from < ids.length; from += readAtOnce) {
+      if (from > 0) await new Promise(resolve => setImmediate(resolve))
+      for (const record of await store.read(ids.slice(from, from + readAtOnce))) records.push(record)
+    }
+    return records
+  }
+
+  /**
+   * Lets one at a time look a key up and write it, in this process and in any other: twins that came at once would
+   * both find nothing, and both send. Who waits for longer than a second goes on without.
+   */
+  async function alone<T>(key: string, look: () => Promise<T>): Promise<T> {
+    const before = looking.get(key)
+    const mine = (async () => {
+      await before
+      let hold = await store.hold([`//${key}`])
+      for (const end = now() + 1_000; !hold && now() < end; hold = await store.hold([`//${key}`]))
+        await new Promise(resolve => setTimeout(resolve, 10))
+      try {
+        return await look()
+      } finally {
+        if (hold) store.release(hold)
+      }
+    })()
+    const ended = mine.catch(() => {})
+    looking.set(key, ended)
+    try {
+      return await mine
+    } finally {
+      if (looking.get(key) === ended) looking.delete(key)
+    }
+  }
+
+  interface Found {
+    readonly key: string | undefined
+    readonly at: number
+    readonly seq: number
+    /** As `idsOf` has their ids. */
+    readonly records: readonly (Fields | undefined)[]
+  }
+
+  function decide(request: PublishRequest, { key, at, seq, records }: Found): Admission {
+    const { accepted } = request
+    const { alerts, external_url } = accepted.notification
+    const changes: Change[] = alerts.map(alert => ({
+      id: alertId(alert.fingerprint),
+      set: { k: stateOf(alert) },
+      expiresAt: at + stateMs
+    }))
+    if (key === undefined) {
+      store.note(changes)
+      return { seq, key, round: seq, known: undefined, records, isNew: true, doubtful: at < doubtUntil }
+    }
+    const before = roundOf(records[alerts.length])
+    const sighting: Sighting = {
+      now: at,
+      sender: `${request.sender} ${external_url}`,
+      reminder: accepted.reminder,
+      outdated: alerts.some((alert, index) => isOutdated(alert, records[index])),
+      dedupWindowMs,
+      chosenKey: accepted.source !== 'alertmanager',
+      interruptedAt
+    }
+    const meaning = meaningOf(before, sighting)
+    const known = roundAfter(before, meaning, sighting, seq)
+    const { kind } = meaning
+    const { round } = known
+    const expiresAt = at + ledgerMs
+    // A new round knows nothing of how the one before ended.
+    changes.push({
+      id: ledgerId(key),
+      set: { m: known },
+      replace: before !== undefined && round !== before.round,
+      expiresAt
+    })
+    const chosen = chosenOf(request)
+    if (chosen !== undefined) {
+      const earlier = records[alerts.length + 1]?.key
+      if (earlier !== undefined && earlier !== key)
+        warn('an Idempotency-Key came again with another body: it is published as a new one', {
+          alert_fingerprint: alerts[0]!.fingerprint
+        })
+      changes.push({ id: chosen, set: { key }, expiresAt })
+    }
+    store.note(changes)
+    return {
+      seq,
+      key,
+      round,
+      known,
+      records: records.slice(0, alerts.length),
+      isNew: kind !== 'resume' && kind !== 'twin',
+      doubtful: kind === 'resume' || at < doubtUntil
+    }
+  }
+
+  /** Without the store there is no dedup and no order across replicas, but who can be reached is reached. */
+  function without(error: unknown, at: number): Admission {
+    if (!(error instanceof StoreUnavailable)) throw error
+    warn('the ledger cannot be read: publishing without it', { error: error.message })
+    return { seq: at * 1000, key: undefined, round: at, known: undefined, records: [], isNew: false, doubtful: false }
+  }
+
+  return {
+    admit(request, at) {
+      const key = keyOf(request)
+      if (store.shared || request.accepted.notification.alerts.length > readAtOnce) {
+        const admitted =
+          store.shared && key !== undefined ? alone(key, () => slowly(request, key, at)) : slowly(request, key, at)
+        return admitted.catch(error => without(error, at))
+      }
+      try {
+        latest = store.next() as number
+        const records = store.read(idsOf(request, key)) as (Fields | undefined)[]
+        return decide(request, { key, at, seq: latest, records })
+      } catch (error) {
+        return without(error, at)
+      }
+    },
+
+    isLatest: ({ seq }) => latest === seq,
+
+    answered({ key, known }, verdict) {
+      if (key === undefined || !known || verdict.status >= 300 || known.answeredAt !== undefined) return
+      const id = ledgerId(key)
+      const mark = ([record]: readonly (Fields | undefined)[]): void => {
+        // A newer round may have begun before this answer was out.
+        if (roundOf(record)?.round === known.round) store.mark(id, 'answered', now(), now() + ledgerMs)
+      }
+      try {
+        const read = store.read([id])
+        // Without the store nothing is remembered: the caller's next try is taken for a retry, which reaches nobody twice.
+        if (read instanceof Promise) read.then(mark).catch(() => {})
+        else mark(read)
+      } catch {
+        // As above.
+      }
+    }
+  }
+}
+
+function keyOf({ accepted, idempotencyKey, bytes }: PublishRequest): string | undefined {
+  if (accepted.source === 'alertmanager') return publishKeyOf(accepted.notification)
+  return idempotencyKey === undefined ? undefined : chosenKeyOf(idempotencyKey, bytes)
+}
+
+function chosenOf({ accepted, idempotencyKey }: PublishRequest): string | undefined {
+  return accepted.source === 'alertmanager' || idempotencyKey === undefined ? undefined : chosenId(idempotencyKey)
+}
+
+/** Of the alerts in their order, then of the key, then of the `Idempotency-Key`. */
+function idsOf(request: PublishRequest, key: string | undefined): string[] {
+  const ids = request.accepted.notification.alerts.map(alert => alertId(alert.fingerprint))
+  if (key !== undefined) ids.push(ledgerId(key))
+  const chosen = chosenOf(request)
+  if (chosen !== undefined) ids.push(chosen)
+  return ids
+}
+
+function isOutdated(alert: Alert, record: Fields | undefined): boolean {
+  return typeof record?.k === 'string' && record.k !== stateOf(alert)
+}

@@ -1,0 +1,103 @@
+import type { Failure } from '../targets/contract.js'
+import { failure } from '../targets/failures.js'
+import { type Breaker, begun, type Probe, permits } from './breaker.js'
+import type { Job } from './job.js'
+import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
+
+/** Leave for one attempt: a slot of the target is taken, and a token if it has a rate limit. */
+export interface Pass {
+  /** Set where the attempt is the one that tries a half-open circuit. */
+  readonly probe: Probe | undefined
+}
+
+/** What lets an attempt through to its target: breaker, pause, the publish's room, rate limit and slots. */
+export interface Gate {
+  /** Leave for a job that nothing keeps waiting; undefined if it may have to. */
+  atOnce(job: Job): Pass | undefined
+  /** Waits for room, a token and a slot; else what is in the way, or `later`. */
+  wait(job: Job): Promise<Pass | Failure | 'later'>
+  /** Why no attempt may be made now; undefined if one may. */
+  forbidden(job: Job): Failure | undefined
+  setBreaker(live: LiveTarget, next: Breaker): void
+}
+
+export interface GateDeps {
+  circuit(live: LiveTarget, before: Breaker): void
+  now(): number
+}
+
+/** Time that a live attempt must have left to be begun, in milliseconds. */
+const leastMs = 5
+const noProbe: Pass = { probe: undefined }
+
+export function createGate({ circuit, now }: GateDeps): Gate {
+  function setBreaker(live: LiveTarget, next: Breaker): void {
+    const before = live.breaker
+    live.breaker = next
+    if (before.state !== next.state) circuit(live, before)
+  }
+
+  function forbidden({ live, respectBreaker }: Job): Failure | undefined {
+    const at = now()
+    if (live.pausedUntil > at) {
+      return failure('rate_limited', `${live.target.kind.title} asked to be left alone`, {
+        retryAfterMs: live.pausedUntil - at
+      })
+    }
+    if (respectBreaker && !permits(live.breaker, at)) return failure('connection', 'the circuit is open')
+    return undefined
+  }
+
+  /** At once, before anybody else looks: of all that wait for a half-open circuit, one is the probe. */
+  function pass(live: LiveTarget): Pass {
+    const probe = begun(live.breaker, now())
+    if (!probe) return noProbe
+    setBreaker(live, probe)
+    return { probe }
+  }
+
+  return {
+    setBreaker,
+    forbidden,
+
+    atOnce(job) {
+      const { live } = job
+      if (job.room || forbidden(job) || rateWaitMs(live, now()) > 0 || !live.slots.tryTake()) return undefined
+      takeToken(live, now())
+      return pass(live)
+    },
+
+    async wait(job) {
+      const { live } = job
+      const before = forbidden(job)
+      if (before) return before
+      if (job.room && !(await job.room())) return 'later'
+      // Room that comes this late is no use: an attempt would time out, and the target would be blamed for it.
+      if (!job.stored && job.until - now() < leastMs) return 'later'
+      const waitMs = rateWaitMs(live, now())
+      if (waitMs > job.patienceMs)
+        return failure('rate_limited', `${live.target.kind.title} is at its rate limit`, { retryAfterMs: waitMs })
+      takeToken(live, now())
+      if (waitMs > 0 && !(await job.hurry.beat(new Promise(resolve => setTimeout(resolve, waitMs))))) {
+        returnToken(live, now())
+        return 'later'
+      }
+      if (!live.slots.tryTake()) {
+        const place = live.slots.take()
+        const won = await job.hurry.beat(place.taken)
+        if (!won) {
+          place.cancel()
+          if (await place.taken) live.slots.give()
+          returnToken(live, now())
+          return 'later'
+        }
+      }
+      // The wait may have been long enough for the circuit to open or a Retry-After to arrive.
+      const changed = job.hurry.over ? 'later' : forbidden(job)
+      if (!changed) return pass(live)
+      live.slots.give()
+      returnToken(live, now())
+      return changed
+    }
+  }
+}

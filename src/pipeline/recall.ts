@@ -1,0 +1,98 @@
+import type { Fields, Store } from '../queues/contract.js'
+import type { Memory } from '../targets/contract.js'
+import {
+  alertId,
+  type Entry,
+  entryId,
+  memoryId,
+  outcomeField,
+  outcomeId,
+  type Ref,
+  slotId,
+  stateField
+} from './entry.js'
+import type { Job } from './job.js'
+import type { Round } from './ledger.js'
+import { type TargetState, unpackState } from './lifecycle.js'
+import { isSame } from './takeover.js'
+
+/** What the store knows that matters to a job, read once its lanes are its own. */
+export interface Known {
+  /** What the target has of each of the entry's alerts. */
+  readonly states: readonly (TargetState | undefined)[]
+  readonly memory: Memory
+  /** What else waits in the job's slot. */
+  readonly waiting: readonly string[]
+  readonly ledger: Fields | undefined
+  /** Whether the entry still stands in the queue as it was read: another process may have been at it meanwhile. */
+  readonly stands: boolean
+  /** Whether a delivery of the same part for the same key has succeeded. */
+  readonly deliveredElsewhere: boolean
+}
+
+export interface Recall {
+  /** What is known without a look: nothing can have happened since the notification was accepted. */
+  already(job: Job): Known | undefined
+  recall(job: Job): Known | Promise<Known>
+}
+
+const nothingRemembered: Memory = {}
+const nothingWaits: readonly string[] = []
+
+export function createRecall(store: Store): Recall {
+  return {
+    already({ fresh, records, live }) {
+      if (!fresh || !records || !live.target.wire.forgets || store.owed(live.name) !== 0) return undefined
+      const field = stateField(live.name)
+      return {
+        states: records.map(record => unpackState(record?.[field])),
+        memory: nothingRemembered,
+        waiting: nothingWaits,
+        ledger: undefined,
+        stands: false,
+        deliveredElsewhere: false
+      }
+    },
+
+    recall(job) {
+      const { entry } = job
+      const { refs, alerts } = entry
+      const [first] = refs
+      const ids = [
+        slotId(entry),
+        memoryId(entry),
+        job.stored ? entryId(entry.id) : first ? outcomeId(first, entry.part) : '',
+        ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
+        ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
+      ]
+      const field = outcomeField(entry.target)
+      const isDelivered = (ledger: Fields | undefined): boolean => typeof ledger?.[field] === 'string'
+      const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
+        entry.part === '' && ledger !== undefined && (ledger.m as Round | undefined)?.round !== round
+      const read = (records: readonly (Fields | undefined)[]): Known => {
+        const ledgers = records.slice(3 + alerts.length)
+        // How an earlier round ends is no business of the one that began since.
+        if (job.stored && refs.some((ref, index) => isOver(ref, ledgers[index])))
+          job.entry = { ...entry, refs: refs.filter((ref, index) => !isOver(ref, ledgers[index])) }
+        return {
+          waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
+          memory: (records[1] ?? {}) as Memory,
+          ledger: job.stored ? undefined : records[2],
+          stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
+          deliveredElsewhere: job.stored && refs.length > 0 && refs.every((_, index) => isDelivered(ledgers[index])),
+          states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[stateField(job.live.name)]))
+        }
+      }
+      const records = store.read(ids, store.shared ? needed(job) : undefined)
+      return records instanceof Promise ? records.then(read, () => read([])) : read(records)
+    }
+  }
+}
+
+/** Of the records of alerts and keys just the job's own fields: a thousand targets or parts may have theirs there. */
+function needed({ entry, live, stored }: Job): (readonly string[] | undefined)[] {
+  const ofAlert = [stateField(live.name)]
+  const ofKey = ['m', outcomeField(entry.target)]
+  const first = stored ? undefined : ofKey
+  return [undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...entry.refs.map(() => ofKey)]
+}
