@@ -5,6 +5,7 @@ import { stringify } from 'yaml'
 import type { Access } from './access.js'
 import { ApiError, type ErrorCode, errorBody } from './errors.js'
 import { type DeliveryRoutes, deliveryRoutes } from './routes/deliveries.js'
+import { readInput } from './routes/http.js'
 import { type MetricsRoutes, metricsRoutes } from './routes/metrics.js'
 import { pageRoutes } from './routes/page.js'
 import { type PublishRoutes, publishRoutes } from './routes/publish.js'
@@ -48,7 +49,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   // Bodies stay bytes: publish passes them on as they came, and each route says what it takes.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  app.setValidatorCompiler(() => () => true)
+  app.setValidatorCompiler(readInput)
   app.setSerializerCompiler(() => data => JSON.stringify(data))
 
   app.setErrorHandler((error: FastifyError | ApiError, _request, reply) => {

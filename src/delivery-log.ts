@@ -5,6 +5,7 @@ import { untouched } from './pipeline/job.js'
 import type { Sequenced } from './pipeline/lifecycle.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { DeliveryQuery, DeliveryView } from './routes/deliveries.js'
+import { pageSize } from './routes/http.js'
 
 /** The last deliveries of this process, one for each part, whatever became of it. */
 export interface DeliveryLog extends Pick<DeliveryEvents, 'settled'>, OwedEvents {
@@ -123,7 +124,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       for (const logged of from(written - 1)) if (logged.id === id) return viewOf(logged)
       return undefined
     },
-    list({ state, target, fingerprint, cursor, limit }) {
+    list({ state, target, fingerprint, cursor, limit = pageSize }) {
       const items: DeliveryView[] = []
       for (const logged of from(cursor === undefined ? written - 1 : Math.min(numberOf(cursor), written) - 1)) {
         if (state !== undefined && logged.state !== state) continue

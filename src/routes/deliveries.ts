@@ -1,7 +1,6 @@
-import type { FastifyInstance } from 'fastify'
 import Type, { type Static } from 'typebox'
 import { ApiError } from '../errors.js'
-import { ErrorBody, pageOf, paging, queryReader } from './http.js'
+import { ErrorBody, pageOf, paging, type Routes } from './http.js'
 import { Attempt } from './queue.js'
 
 export const deliveryStates = ['delivered', 'queued', 'refused', 'failed', 'nothing'] as const
@@ -42,8 +41,7 @@ export interface DeliveryRoutes {
 }
 
 /** The delivery log: the last 10,000 deliveries, each with its attempts. */
-export function deliveryRoutes(app: FastifyInstance, deps: DeliveryRoutes): void {
-  const read = queryReader(DeliveryQuery)
+export function deliveryRoutes(app: Routes, deps: DeliveryRoutes): void {
   app.get(
     '/api/v1/deliveries',
     {
@@ -55,11 +53,7 @@ export function deliveryRoutes(app: FastifyInstance, deps: DeliveryRoutes): void
         response: { 200: pageOf(DeliveryView), 400: ErrorBody }
       }
     },
-    async request => {
-      const reading = read(request.query)
-      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
-      return deps.list(reading.value)
-    }
+    async request => deps.list(request.query)
   )
   app.get(
     '/api/v1/deliveries/:id',
@@ -73,7 +67,7 @@ export function deliveryRoutes(app: FastifyInstance, deps: DeliveryRoutes): void
       }
     },
     async request => {
-      const view = await deps.get((request.params as { id: string }).id)
+      const view = await deps.get(request.params.id)
       if (!view) throw new ApiError('NOT_FOUND', { message: 'no delivery of the last ones has this id' })
       return view
     }

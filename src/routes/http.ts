@@ -1,4 +1,13 @@
-import type { FastifyRequest } from 'fastify'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyRequest,
+  FastifySchemaCompiler,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault
+} from 'fastify'
 import Type, { type TSchema } from 'typebox'
 import { ApiError } from '../errors.js'
 import { reader } from '../schema.js'
@@ -13,6 +22,34 @@ declare module 'fastify' {
     publishes?: boolean
   }
 }
+
+/** What routes are added to: a handler's input and answer have the types of the route's schema. */
+export type Routes = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+/** Reads path, query and body by the route's schema before its handler runs; INVALID_INPUT lists every problem. */
+export const readInput: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  const read = reader(schema)
+  return data => {
+    try {
+      const input = httpPart === 'body' ? bodyObject(data) : httpPart === 'querystring' ? untexted(schema, data) : data
+      const reading = read(input)
+      if (reading.ok) return { value: reading.value }
+      return { error: new ApiError('INVALID_INPUT', { details: reading.problems }) }
+    } catch (error) {
+      // Fastify would make a 500 of whatever is thrown here.
+      return { error: error as Error }
+    }
+  }
+}
+
+/** For routes that read what they get themselves: their schema only describes it. */
+export const readNothing: FastifySchemaCompiler<TSchema> = () => () => true
 
 export const Problem = Type.Object({ field: Type.String(), message: Type.String(), suggestion: Type.String() })
 
@@ -33,10 +70,9 @@ export function jsonBody(request: FastifyRequest): unknown {
   return parsed(bytes)
 }
 
-/** The body of a route that needs none: absent, empty or `{}` with whatever content type. */
-export function optionalBody(request: FastifyRequest): Record<string, unknown> {
-  const bytes = request.body as Buffer | undefined
-  if (!bytes || bytes.length === 0) return {}
+/** The body of a route that needs none: absent, empty or a JSON object, with whatever content type. */
+export function bodyObject(bytes: unknown): Record<string, unknown> {
+  if (!Buffer.isBuffer(bytes) || bytes.length === 0) return {}
   const body = parsed(bytes)
   if (body === null || typeof body !== 'object' || Array.isArray(body))
     throw new ApiError('INVALID_INPUT', { message: 'the body is not a JSON object' })
@@ -51,25 +87,27 @@ function parsed(bytes: Buffer): unknown {
   }
 }
 
-/** Reads a query string, where everything is text, by its schema. */
-export function queryReader<S extends TSchema>(schema: S) {
-  const read = reader(schema)
-  const properties = (schema as unknown as { properties: Record<string, { type?: string }> }).properties
-  return (data: unknown) => {
-    const input: Record<string, unknown> = { ...(data as Record<string, unknown>) }
-    for (const [name, { type }] of Object.entries(properties)) {
-      const text = input[name]
-      if (typeof text !== 'string') continue
-      if ((type === 'integer' || type === 'number') && /^-?\d+(\.\d+)?$/.test(text)) input[name] = Number(text)
-      if (type === 'boolean' && (text === 'true' || text === 'false')) input[name] = text === 'true'
-    }
-    return read(input)
+/** A query string, where everything is text, with the numbers and booleans that its schema wants. */
+function untexted(schema: TSchema, query: Record<string, unknown>): Record<string, unknown> {
+  const { properties } = schema as unknown as { properties: Record<string, { type?: string }> }
+  const input = { ...query }
+  for (const [name, { type }] of Object.entries(properties)) {
+    const text = input[name]
+    if (typeof text !== 'string') continue
+    if ((type === 'integer' || type === 'number') && /^-?\d+(\.\d+)?$/.test(text)) input[name] = Number(text)
+    if (type === 'boolean' && (text === 'true' || text === 'false')) input[name] = text === 'true'
   }
+  return input
 }
+
+/** What a list gives at once where no `limit` is asked for. */
+export const pageSize = 100
 
 /** Query parameters of every list. */
 export const paging = {
-  limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'a whole number from 1 to 1000' }),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 1000, default: pageSize, description: 'a whole number from 1 to 1000' })
+  ),
   cursor: Type.Optional(Type.String({ description: 'next_cursor of the page before' }))
 }
 
@@ -81,13 +119,11 @@ export const pageOf = <S extends TSchema>(item: S) =>
 export function pageFrom<T>(
   items: readonly T[],
   key: (item: T) => string,
-  query: { limit: number; cursor?: string | undefined }
+  { limit = pageSize, cursor }: { limit?: number | undefined; cursor?: string | undefined }
 ): { items: T[]; next_cursor: string | null } {
-  const from =
-    query.cursor === undefined
-      ? 0
-      : items.findIndex(item => key(item) > Buffer.from(query.cursor!, 'base64url').toString())
-  const page = from < 0 ? [] : items.slice(from, from + query.limit)
-  const more = from >= 0 && from + query.limit < items.length
+  const last = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString()
+  const from = last === undefined ? 0 : items.findIndex(item => key(item) > last)
+  const page = from < 0 ? [] : items.slice(from, from + limit)
+  const more = from >= 0 && from + limit < items.length
   return { items: page, next_cursor: more ? Buffer.from(key(page.at(-1)!)).toString('base64url') : null }
 }

@@ -7,7 +7,7 @@ import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptio
 import type { Published, PublishRequest } from '../pipeline/publish.js'
 import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
-import { ErrorBody, jsonBody } from './http.js'
+import { ErrorBody, jsonBody, readNothing } from './http.js'
 
 export interface PublishRoutes {
   publish(request: PublishRequest): Promise<Published>
@@ -106,7 +106,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
             )
           })
         },
-        validatorCompiler: () => () => true
+        validatorCompiler: readNothing
       },
       (request, reply) => publish(request, reply, scope)
     )
@@ -126,7 +126,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
           ...PublishQuery.properties
         })
       },
-      validatorCompiler: () => () => true
+      validatorCompiler: readNothing
     },
     async request => {
       const scope = String((request.query as Record<string, unknown>).scope ?? 'all')

@@ -1,13 +1,12 @@
-import type { FastifyInstance } from 'fastify'
 import Type, { type Static } from 'typebox'
 import { Alert } from '../alert.js'
 import { ApiError } from '../errors.js'
 import type { DeadLetters, ReplayOptions } from '../pipeline/dead-letters.js'
 import { type DeadLetter, type Entry, entryId, priority } from '../pipeline/entry.js'
 import { priorities, type Store } from '../queues/contract.js'
-import { durationMs } from '../schema.js'
+import { Duration } from '../schema.js'
 import { errorReasons } from '../targets/contract.js'
-import { ErrorBody, optionalBody, pageOf, paging, queryReader } from './http.js'
+import { ErrorBody, pageOf, pageSize, paging, type Routes } from './http.js'
 
 export interface QueueRoutes {
   readonly store: Store
@@ -125,10 +124,12 @@ export async function queueView({
 
 const LetterFilter = { target: Type.Optional(Type.String()), error_reason: Type.Optional(Type.Enum([...errorReasons])) }
 const ReplayOne = Type.Object({
-  dry_run: Type.Optional(Type.Boolean({ description: 'Default: false.' })),
-  skip_resolved: Type.Optional(Type.Boolean({ description: 'Leaves out what has resolved since. Default: true.' }))
+  dry_run: Type.Optional(Type.Boolean({ default: false, description: 'true or false' })),
+  skip_resolved: Type.Optional(
+    Type.Boolean({ default: true, description: 'true or false; true leaves out what has resolved since' })
+  )
 })
-const ReplayBody = Type.Object({ ...LetterFilter, ...ReplayOne.properties })
+const ReplayMany = Type.Object({ ...LetterFilter, ...ReplayOne.properties })
 const Replayed = Type.Object({
   matched: Type.Integer(),
   replayed: Type.Integer(),
@@ -138,21 +139,18 @@ const Replayed = Type.Object({
 const Id = Type.Object({ id: Type.String() })
 
 /** The queue and the dead letters. */
-export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
+export function queueRoutes(app: Routes, deps: QueueRoutes): void {
   const { deadLetters, store } = deps
   const ListQuery = Type.Object({ ...paging, ...LetterFilter })
-  const readList = queryReader(ListQuery)
-  const readReplay = queryReader(ReplayBody)
-  const readReplayOne = queryReader(ReplayOne)
 
-  const find = async (params: unknown): Promise<DeadLetter> => {
-    const letter = await deadLetters.get((params as Static<typeof Id>).id)
+  const find = async ({ id }: Static<typeof Id>): Promise<DeadLetter> => {
+    const letter = await deadLetters.get(id)
     if (!letter) throw new ApiError('NOT_FOUND', { message: 'no dead letter has this id' })
     return letter
   }
-  const replayOptions = (body: Static<typeof ReplayOne>): ReplayOptions => ({
-    dryRun: body.dry_run ?? false,
-    skipResolved: body.skip_resolved ?? true,
+  const replayOptions = ({ dry_run, skip_resolved }: Static<typeof ReplayOne>): ReplayOptions => ({
+    dryRun: dry_run === true,
+    skipResolved: skip_resolved === true,
     spacingMs: deps.replaySpacingMs
   })
 
@@ -177,9 +175,7 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
       }
     },
     async request => {
-      const reading = readList(request.query)
-      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
-      const { limit, cursor, ...filter } = reading.value
+      const { limit = pageSize, cursor, ...filter } = request.query
       const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString()
       const { letters, more } = await deadLetters.list(filter, after, limit)
       return {
@@ -213,15 +209,11 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
         params: Id,
         body: ReplayOne,
         response: { 200: Replayed, 400: ErrorBody, 404: ErrorBody }
-      },
-      validatorCompiler: () => () => true
+      }
     },
     async request => {
-      const reading = readReplayOne(optionalBody(request))
-      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
-      const letter = await find(request.params)
-      const options = replayOptions(reading.value)
-      const replay = await deadLetters.replay([letter], options)
+      const options = replayOptions(request.body)
+      const replay = await deadLetters.replay([await find(request.params)], options)
       deps.wake()
       return { ...replay, dry_run: options.dryRun }
     }
@@ -234,16 +226,13 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
       schema: {
         summary: 'Put dead letters back into the queue, by filter',
         tags: ['dead letters'],
-        body: ReplayBody,
+        body: ReplayMany,
         response: { 200: Replayed, 400: ErrorBody }
-      },
-      validatorCompiler: () => () => true
+      }
     },
     async request => {
-      const reading = readReplay(optionalBody(request))
-      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
-      const options = replayOptions(reading.value)
-      const replay = await deadLetters.replayAll(reading.value, options)
+      const options = replayOptions(request.body)
+      const replay = await deadLetters.replayAll(request.body, options)
       deps.wake()
       return { ...replay, dry_run: options.dryRun }
     }
@@ -273,20 +262,11 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
       schema: {
         summary: 'Purge dead letters older than a duration',
         tags: ['dead letters'],
-        querystring: Type.Object({ older_than: Type.String({ description: 'A duration, e.g. 168h.' }) }),
+        querystring: Type.Object({ older_than: Duration({ description: 'A duration, e.g. 168h.' }) }),
         response: { 200: Type.Object({ purged: Type.Integer() }), 400: ErrorBody }
-      },
-      validatorCompiler: () => () => true
+      }
     },
-    async request => {
-      const text = (request.query as { older_than?: string }).older_than
-      const age = text === undefined ? undefined : durationMs(text)
-      if (age === undefined)
-        throw new ApiError('INVALID_INPUT', {
-          details: [{ field: 'older_than', message: 'is not a duration', suggestion: 'write it as 168h or 7d' }]
-        })
-      return { purged: await deadLetters.purgeBefore(deps.now() - age) }
-    }
+    async request => ({ purged: await deadLetters.purgeBefore(deps.now() - request.query.older_than) })
   )
 
   /** The entry that waits under this id, if it still does. */
@@ -302,7 +282,7 @@ export function queueRoutes(app: FastifyInstance, deps: QueueRoutes): void {
       }
     },
     async request => {
-      const [record] = await store.read([entryId((request.params as Static<typeof Id>).id)])
+      const [record] = await store.read([entryId(request.params.id)])
       if (!record) throw new ApiError('NOT_FOUND', { message: 'nothing waits under this id' })
       return entryView(record as unknown as Entry)
     }

@@ -1,10 +1,9 @@
-import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import { ApiError } from '../errors.js'
 import { Mode, type ModeWatch } from '../mode.js'
-import { durationMs } from '../schema.js'
+import { Duration } from '../schema.js'
 import { Statistics, StatisticsHistory, type StatisticsKeeper } from '../statistics.js'
-import { ErrorBody, optionalBody } from './http.js'
+import { bodyObject, ErrorBody, type Routes } from './http.js'
 
 export interface StatisticsRoutes {
   readonly statistics: StatisticsKeeper
@@ -14,7 +13,7 @@ export interface StatisticsRoutes {
 const oneHourMs = 3_600_000
 
 /** Statistics, their last hour, and the mode. */
-export function statisticsRoutes(app: FastifyInstance, { statistics, mode }: StatisticsRoutes): void {
+export function statisticsRoutes(app: Routes, { statistics, mode }: StatisticsRoutes): void {
   app.get(
     '/api/v1/stats',
     {
@@ -30,7 +29,7 @@ export function statisticsRoutes(app: FastifyInstance, { statistics, mode }: Sta
       schema: { summary: 'Begin to count anew', tags: ['statistics'], response: { 200: Statistics } }
     },
     async request => {
-      optionalBody(request)
+      bodyObject(request.body)
       statistics.reset()
       return statistics.snapshot()
     }
@@ -43,19 +42,18 @@ export function statisticsRoutes(app: FastifyInstance, { statistics, mode }: Sta
         summary: 'Time series of the last hour, with its trend',
         tags: ['statistics'],
         querystring: Type.Object({
-          window: Type.Optional(Type.String({ description: 'A duration up to 1h.', default: '1h' }))
+          window: Type.Optional(Duration({ description: 'A duration up to 1h.', default: '1h' }))
         }),
         response: { 200: StatisticsHistory, 400: ErrorBody }
       }
     },
     async request => {
-      const { window = '1h' } = request.query as { window?: string }
-      const ms = durationMs(window)
-      if (ms === undefined || ms === 0 || ms > oneHourMs) {
+      const { window = oneHourMs } = request.query
+      if (window === 0 || window > oneHourMs) {
         const problem = { field: 'window', message: 'is not a duration up to 1h', suggestion: 'write it as 15m or 1h' }
         throw new ApiError('INVALID_INPUT', { details: [problem] })
       }
-      return statistics.history(ms)
+      return statistics.history(window)
     }
   )
   app.get(

@@ -1,11 +1,10 @@
-import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import type { Invalid } from '../discovery/contract.js'
 import { ApiError } from '../errors.js'
 import { type HealthRules, healthStatuses, statusNow } from '../health/state.js'
 import type { EffectiveOptions } from '../pipeline/options.js'
 import type { Roster } from '../pipeline/roster.js'
-import { Problem } from './http.js'
+import { Problem, type Routes } from './http.js'
 import { type QueueRoutes, queueView } from './queue.js'
 
 /** What is known of discovery, for `/status`. */
@@ -74,7 +73,7 @@ const Status = Type.Object({
 })
 
 /** Status and probes. */
-export function statusRoutes(app: FastifyInstance, deps: StatusRoutes): void {
+export function statusRoutes(app: Routes, deps: StatusRoutes): void {
   for (const path of ['/status', '/api/v1/publish/parallel/status']) {
     app.get(
       path,

@@ -1,4 +1,3 @@
-import type { FastifyInstance } from 'fastify'
 import Type, { type Static } from 'typebox'
 import { ApiError } from '../errors.js'
 import { type HealthRules, healthStatuses, statusNow } from '../health/state.js'
@@ -7,7 +6,7 @@ import type { LiveTarget } from '../pipeline/live.js'
 import { TargetResult } from '../pipeline/result.js'
 import type { Roster } from '../pipeline/roster.js'
 import { errorReasons } from '../targets/contract.js'
-import { ErrorBody, optionalBody, pageFrom, pageOf, paging, queryReader } from './http.js'
+import { bodyObject, ErrorBody, pageFrom, pageOf, paging, type Routes } from './http.js'
 
 export interface TargetRoutes {
   readonly roster: Roster
@@ -124,7 +123,7 @@ export function targetView(live: LiveTarget, now: number, rules: Pick<HealthRule
 }
 
 /** Targets, their health, and what can be done to one. */
-export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
+export function targetRoutes(app: Routes, deps: TargetRoutes): void {
   const { roster, healthRules, now } = deps
   const ListQuery = Type.Object({
     ...paging,
@@ -132,10 +131,9 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
     enabled: Type.Optional(Type.Boolean()),
     health: Type.Optional(Type.Enum([...healthStatuses]))
   })
-  const readList = queryReader(ListQuery)
 
-  const find = (params: unknown): LiveTarget => {
-    const live = roster.get((params as Static<typeof Name>).name)
+  const find = ({ name }: Static<typeof Name>): LiveTarget => {
+    const live = roster.get(name)
     if (!live) throw new ApiError('TARGET_NOT_FOUND')
     return live
   }
@@ -152,9 +150,7 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
       }
     },
     async request => {
-      const reading = readList(request.query)
-      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
-      const { type, enabled, health, ...page } = reading.value
+      const { type, enabled, health, ...page } = request.query
       const at = now()
       const wanted = roster
         .all()
@@ -181,9 +177,7 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
       }
     },
     async request => {
-      const reading = queryReader(Type.Object(paging))(request.query)
-      if (!reading.ok) throw new ApiError('INVALID_INPUT', { details: reading.problems })
-      const { items, next_cursor } = pageFrom(roster.all(), live => live.name, reading.value)
+      const { items, next_cursor } = pageFrom(roster.all(), live => live.name, request.query)
       return { items: items.map(live => healthView(live, now(), healthRules)), next_cursor }
     }
   )
@@ -223,7 +217,7 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
       }
     },
     async request => {
-      optionalBody(request)
+      bodyObject(request.body)
       const live = find(request.params)
       await deps.checkNow(live)
       return healthView(live, now(), healthRules)
@@ -242,7 +236,7 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
       }
     },
     async request => {
-      optionalBody(request)
+      bodyObject(request.body)
       return deps.testAlert(find(request.params))
     }
   )
@@ -259,7 +253,7 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
       }
     },
     async request => {
-      optionalBody(request)
+      bodyObject(request.body)
       const live = find(request.params)
       live.breaker = closed
       live.pausedUntil = 0
@@ -279,7 +273,7 @@ export function targetRoutes(app: FastifyInstance, deps: TargetRoutes): void {
       }
     },
     async (request, reply) => {
-      optionalBody(request)
+      bodyObject(request.body)
       const started = deps.refresh()
       if (started.kind === 'running') throw new ApiError('CONFLICT', { message: 'a refresh is under way' })
       if (started.kind === 'too_soon')
