@@ -36,6 +36,11 @@ t.test('the Dockerfile’s steps make a service that runs from a read-only direc
     t.notOk(existsSync(join(image.workdir, 'src')))
   })
 
+  t.test('it starts the service as npm start does', async t => {
+    const { scripts } = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8'))
+    t.equal(image.command.join(' '), scripts.start)
+  })
+
   t.test('it answers, delivers, is healthy by its own check, and stops when told', async t => {
     makeReadOnly(image.workdir)
     const received: string[] = []
