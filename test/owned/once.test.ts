@@ -9,6 +9,13 @@ import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 const minuteMs = 60_000
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
+const unlimitedPagerDuty = (url: string) => ({
+  name: 'pd',
+  type: 'pagerduty',
+  url,
+  routing_key: 'key',
+  rate_limit: { requests: 100_000, per: '1s', burst: 100_000 }
+})
 const named = (name: string) => `${publishPaths.named}?target=${name}`
 const keysAt = (hook: StandIn) => hook.requests.map(({ headers }) => headers['idempotency-key'])
 const alertsAt = (hook: StandIn) =>
@@ -281,15 +288,7 @@ onEachQueue(t, 'of 500 PagerDuty events of which 300 were taken, just the others
   })
   const service = await startTestService(t, {
     env: { ...queue.env, RETRY_BASE: '10ms', RETRY_MAX_DELAY: '20ms', CIRCUIT_FAILURE_THRESHOLD: '10000' },
-    targets: [
-      {
-        name: 'pd',
-        type: 'pagerduty',
-        url: pagerduty.url,
-        routing_key: 'key',
-        rate_limit: { requests: 100_000, per: '1s', burst: 100_000 }
-      }
-    ]
+    targets: [unlimitedPagerDuty(pagerduty.url)]
   })
   const names = Array.from({ length: 500 }, (_, index) => `A${index}`)
   const body = JSON.stringify(alertmanagerBody(names))
@@ -314,15 +313,7 @@ t.test('QUEUE=off: of 500 PagerDuty events of which 300 were taken, the callerâ€
   const pagerduty = await startStandIn(t, () => ({ status: open-- > 0 ? 202 : 503 }))
   const service = await startTestService(t, {
     env: { QUEUE: 'off', CIRCUIT_FAILURE_THRESHOLD: '10000' },
-    targets: [
-      {
-        name: 'pd',
-        type: 'pagerduty',
-        url: pagerduty.url,
-        routing_key: 'key',
-        rate_limit: { requests: 100_000, per: '1s', burst: 100_000 }
-      }
-    ]
+    targets: [unlimitedPagerDuty(pagerduty.url)]
   })
   const body = JSON.stringify(alertmanagerBody(Array.from({ length: 500 }, (_, index) => `A${index}`)))
   t.equal((await service.post(publishPaths.all, body)).status, 503)

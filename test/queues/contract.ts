@@ -8,6 +8,20 @@ export interface Subject {
   end(): Promise<void>
 }
 
+/** A store whose data outlives it, opened by `open` each time. */
+export async function reopened(open: () => Promise<Store>): Promise<Required<Subject>> {
+  let store = await open()
+  return {
+    store,
+    reopen: async () => {
+      await store.close()
+      store = await open()
+      return store
+    },
+    end: () => store.close()
+  }
+}
+
 export const place = (more: Partial<Place> = {}): Place => ({
   target: 'a',
   priority: 'medium',

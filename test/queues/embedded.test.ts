@@ -10,7 +10,7 @@ import { StoreUnavailable } from '../../src/queues/contract.js'
 import { openDisk } from '../../src/queues/disk.js'
 import { type EmbeddedOptions, embeddedStore } from '../../src/queues/embedded.js'
 import { needs } from '../support/programs.js'
-import { place, storeContract } from './contract.js'
+import { place, reopened, storeContract } from './contract.js'
 
 t.test('the embedded store keeps the contract', async t => {
   storeContract(t, t => subject(t, {}))
@@ -247,18 +247,9 @@ function unavailable(message: string) {
   return { name: 'StoreUnavailable', message }
 }
 
-async function subject(t: Test, options: Partial<EmbeddedOptions>) {
+function subject(t: Test, options: Partial<EmbeddedOptions>) {
   const dir = t.testdir()
-  let store = await embeddedStore({ dir, ...options })
-  return {
-    store,
-    reopen: async () => {
-      await store.close()
-      store = await embeddedStore({ dir, ...options })
-      return store
-    },
-    end: () => store.close()
-  }
+  return reopened(() => embeddedStore({ dir, ...options }))
 }
 
 /** A directory as schema 1 had it, under whatever schema number: places without a priority. */

@@ -9,6 +9,7 @@ import { memoryStore } from '../../src/queues/memory.js'
 import { redisStore } from '../../src/queues/redis.js'
 import { needs } from '../support/programs.js'
 import { startRedis } from '../support/redis.js'
+import { reopened } from './contract.js'
 import { storeProperty } from './model.js'
 
 t.test('the memory store behaves like the model', async () => {
@@ -23,16 +24,11 @@ for (const checkpointRecords of [1, 3, 50_000]) {
   t.test(`the embedded store behaves like the model with ${checkpointRecords} records to a checkpoint`, async () => {
     const open = async () => {
       const dir = mkdtempSync(join(tmpdir(), 'queue-'))
-      let store = await embeddedStore({ dir, checkpointRecords, noteDelayMs: 1 })
+      const subject = await reopened(() => embeddedStore({ dir, checkpointRecords, noteDelayMs: 1 }))
       return {
-        store,
-        reopen: async () => {
-          await store.close()
-          store = await embeddedStore({ dir, checkpointRecords, noteDelayMs: 1 })
-          return store
-        },
+        ...subject,
         end: async () => {
-          await store.close()
+          await subject.end()
           rmSync(dir, { recursive: true })
         }
       }
@@ -48,16 +44,7 @@ t.test('the redis store behaves like the model', async t => {
   t.teardown(() => admin.disconnect())
   const open = async () => {
     await admin.flushall()
-    let store = await redisStore({ url: server.url })
-    return {
-      store,
-      reopen: async () => {
-        await store.close()
-        store = await redisStore({ url: server.url })
-        return store
-      },
-      end: () => store.close()
-    }
+    return reopened(() => redisStore({ url: server.url }))
   }
   await fc.assert(storeProperty(open), { numRuns: 80 })
 })

@@ -9,7 +9,7 @@ import { redisStore } from '../../src/queues/redis.js'
 import { Secret } from '../../src/secret.js'
 import { needs } from '../support/programs.js'
 import { type RedisServer, startRedis } from '../support/redis.js'
-import { place, storeContract } from './contract.js'
+import { place, reopened, storeContract } from './contract.js'
 
 if (needs(t, 'redis-server')) tests()
 
@@ -20,16 +20,7 @@ function tests() {
       const admin = new Redis(server.url.reveal())
       await admin.flushall()
       await admin.quit()
-      let store = await redisStore({ url: server.url })
-      return {
-        store,
-        reopen: async () => {
-          await store.close()
-          store = await redisStore({ url: server.url })
-          return store
-        },
-        end: () => store.close()
-      }
+      return reopened(() => redisStore({ url: server.url }))
     })
   })
 
