@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Accepted } from './pipeline/accept.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
+import type { OwedEvents } from './pipeline/owed.js'
 import type { PublishEvents } from './pipeline/publish.js'
 import type { PublishResult, Verdict } from './pipeline/result.js'
 
@@ -25,6 +26,38 @@ export function publishLog(log: Logger): PublishEvents & Pick<DeliveryEvents, 'c
         },
         'circuit changed'
       )
+  }
+}
+
+export interface DeadLetterLog extends Pick<OwedEvents, 'buried'> {
+  /** Logs what was only counted so far, without waiting for its second to end. */
+  flush(): void
+}
+
+/** Dead letters of one target and reason that get a line of their own in each second. */
+const ownLines = 10
+
+/** One line per dead letter. Of a storm the first ones are told; the others are counted, one line per target and second. */
+export function deadLetterLog(log: Logger): DeadLetterLog {
+  const counts = new Map<string, { target: string; reason: string; count: number }>()
+  let timer: NodeJS.Timeout | undefined
+
+  const flush = (): void => {
+    clearTimeout(timer)
+    timer = undefined
+    for (const { target, reason, count } of counts.values())
+      if (count > ownLines) log.warn({ target, reason, count: count - ownLines }, 'given up: more dead letters')
+    counts.clear()
+  }
+  return {
+    flush,
+    buried({ id, target, failure: { reason } }) {
+      const key = `${target} ${reason}`
+      const counted = counts.get(key) ?? { target, reason, count: 0 }
+      counts.set(key, counted)
+      if (++counted.count <= ownLines) log.warn({ target, delivery_id: id, reason }, 'given up: a dead letter')
+      timer ??= setTimeout(flush, 1_000).unref()
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import type { DiscoveryEvents } from './discovery/contract.js'
 import { openDiscovery } from './discovery/registry.js'
 import { createCheck } from './health/check.js'
 import { createPoller, type PollerEvents } from './health/poller.js'
-import { publishLog } from './log.js'
+import { deadLetterLog, publishLog } from './log.js'
 import { createMetrics } from './metrics.js'
 import { createMode } from './mode.js'
 import { createDeadLetters } from './pipeline/dead-letters.js'
@@ -84,6 +84,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   const statistics = createStatistics({ now })
   const deliveryLog = createDeliveryLog({ now })
   const logged = publishLog(log)
+  const letters = deadLetterLog(log)
   const inHand = new Set<Job>()
 
   const roster = createRoster(
@@ -117,14 +118,8 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       metrics.owed,
       statistics.owed,
       deliveryLog,
-      {
-        submitted: () => retry.wake(),
-        buried: letter =>
-          log.warn(
-            { target: letter.target, delivery_id: letter.id, reason: letter.failure.reason },
-            'given up: a dead letter'
-          )
-      }
+      letters,
+      { submitted: () => retry.wake() }
     ])
   })
   const deliver = createDeliver({
@@ -382,6 +377,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     await app.close()
     await store.close()
     await tracing?.stop()
+    letters.flush()
     log.info('stopped')
   }
 
