@@ -66,8 +66,8 @@ export interface Owed {
   begin(job: Job): Promise<void>
   /** What a vendor told, although the attempt failed later on. */
   remember(entry: Entry, memory: Memory): void
-  /** Gives up an entry that nobody is working on. */
-  giveUp(entry: Entry, failed: Failure): Promise<void>
+  /** Gives up entries of one target that nobody is working on. */
+  giveUp(entries: readonly Entry[], failed: Failure): Promise<void>
 }
 
 const dayMs = 86_400_000
@@ -75,12 +75,25 @@ const dayMs = 86_400_000
 const stateMs = { firing: 7 * dayMs, resolved: dayMs }
 const ledgerMs = dayMs
 
+/** Alerts whose entries are given up in one write: a few milliseconds' work, then others get the event loop. */
+const alertsAtOnce = 100
+/** So many who waited for room go on before others get the event loop. */
+const passedAtOnce = 200
+
 const tooMuch = failure('queue_full', 'the target is owed too much: the oldest least urgent entry made room')
 
+interface Trim {
+  /** What is added from now on may be too late for it. */
+  begun: boolean
+  readonly ended: Promise<void>
+}
+
 export function createOwed({ store, events, maxPerTarget, retentionMs, now }: OwedDeps): Owed {
-  /** Targets whose queue is being trimmed, and when that will be done. */
-  const trimming = new Map<string, Promise<void>>()
-  let trims = 0
+  /** The last trim of each target that is not over. */
+  const trims = new Map<string, Trim>()
+  /** New entries on their way in, with the dead letter of each that was pushed out again meanwhile. */
+  const arriving = new Map<string, DeadLetter | undefined>()
+  const passed = turnstile()
 
   /** The states of the alerts at one target, as `next` makes them. */
   function states(
@@ -152,57 +165,112 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     else store.note([...changes, ...more])
   }
 
-  /** Gives up what a target is owed beyond its room, the oldest of the lowest priority first; true if there was any. */
-  async function trim(target: string): Promise<boolean> {
-    const owes = store.owed(target)
-    if ((typeof owes === 'number' ? owes : await owes) <= maxPerTarget) return false
-    // One after the other, so that no entry is given up twice.
-    const trimmed = (trimming.get(target) ?? Promise.resolve()).then(async () => {
-      while ((await store.owed(target)) > maxPerTarget) {
-        const id = await store.weakest(target)
-        const [record] = id === undefined ? [] : await store.read([id])
-        const weakest = record as unknown as Entry | undefined
-        if (!weakest || weakest.running) return
-        await giveUp(weakest, tooMuch)
-      }
-      // A storm can push out thousands: others get the event loop in between.
-      if (++trims % 50 === 0) await new Promise(resolve => setImmediate(resolve))
-    })
-    const last = trimmed.catch(() => {})
-    trimming.set(target, last)
-    await trimmed
-    if (trimming.get(target) === last) trimming.delete(target)
-    return true
+  /** Gives up what a target is owed beyond its room; who comes while that goes on waits for the next time, with all others. */
+  function trim(target: string): Promise<void> {
+    const last = trims.get(target)
+    if (last && !last.begun) return last.ended
+    const begin = (): Promise<void> => {
+      next.begun = true
+      return makeRoom(target)
+    }
+    const next: Trim = { begun: false, ended: last ? last.ended.then(begin, begin) : Promise.resolve().then(begin) }
+    trims.set(target, next)
+    const forget = (): void => {
+      if (trims.get(target) === next) trims.delete(target)
+    }
+    next.ended.then(forget, forget)
+    return next.ended
   }
 
-  async function giveUp(entry: Entry, failed: Failure): Promise<void> {
-    const letter: DeadLetter = { ...entry, running: undefined, buried_at: now(), failure: shown(failed) } as DeadLetter
-    const outcome: Outcome = [
-      'r',
-      failed.type,
-      failed.reason,
-      failed.message,
-      failed.statusCode ?? null,
-      entry.tries,
-      entry.id,
-      ''
-    ]
-    events.buried(letter)
-    await settle(states(entry.target, entry.alerts, afterClosing), [
-      { id: deadId(entry.id), set: letter as unknown as Fields, replace: true, expiresAt: now() + retentionMs },
-      ...removed([entry]),
-      ...outcomes(entry, outcome)
-    ])
+  /** The oldest of the lowest priority go first. */
+  async function makeRoom(target: string): Promise<void> {
+    for (;;) {
+      const tooMany = (await store.owed(target)) - maxPerTarget
+      if (tooMany <= 0) return
+      const idle = await weakest(target, Math.min(tooMany, alertsAtOnce))
+      if (idle.length === 0) return
+      await giveUp(idle, tooMuch)
+    }
+  }
+
+  /** Entries that nobody is working on, as many as are given up at once. */
+  async function weakest(target: string, limit: number): Promise<Entry[]> {
+    const entries: Entry[] = []
+    let alerts = 0
+    for (const id of await store.weakest(target, limit)) {
+      const [record] = await store.read([id])
+      const entry = record as unknown as Entry | undefined
+      if (!entry || entry.running) continue
+      entries.push(entry)
+      alerts += entry.alerts.length
+      if (alerts >= alertsAtOnce) break
+    }
+    return entries
+  }
+
+  async function giveUp(entries: readonly Entry[], failed: Failure): Promise<void> {
+    for (let from = 0, to = 0; from < entries.length; from = to) {
+      for (let alerts = 0; to < entries.length && alerts < alertsAtOnce; to++) alerts += entries[to]!.alerts.length
+      await giveUpAtOnce(entries.slice(from, to), failed)
+    }
+  }
+
+  /** One durable write for all of them, which are of one target. */
+  async function giveUpAtOnce(entries: readonly Entry[], failed: Failure): Promise<void> {
+    const { type, reason, message, statusCode } = failed
+    const changes = removed(entries)
+    for (const entry of entries) {
+      const letter: DeadLetter = {
+        ...entry,
+        running: undefined,
+        buried_at: now(),
+        failure: shown(failed)
+      } as DeadLetter
+      changes.push({
+        id: deadId(entry.id),
+        set: letter as unknown as Fields,
+        replace: true,
+        expiresAt: now() + retentionMs
+      })
+      addOutcomes(changes, entry, ['r', type, reason, message, statusCode ?? null, entry.tries, entry.id, ''])
+      if (arriving.has(entry.id)) arriving.set(entry.id, letter)
+      else events.buried(letter)
+    }
+    // Several may carry the same alert, and the state after the last one knows of all.
+    const closed = new Map<string, TargetState>()
+    const close = (before: TargetState | undefined, item: Sequenced): TargetState => {
+      const { fingerprint } = item.alert
+      const after = afterClosing(closed.get(fingerprint) ?? before, item)
+      closed.set(fingerprint, after)
+      return after
+    }
+    const alerts = entries.flatMap(entry => entry.alerts)
+    await settle(states(entries[0]!.target, alerts, close), changes)
   }
 
   /** Makes room for an entry that was added; true if it had to go itself, as the least urgent one. */
   async function overflows(entry: Entry): Promise<boolean> {
-    try {
-      return (await trim(entry.target)) && (await store.read([deadId(entry.id)]))[0] !== undefined
-    } catch (error) {
-      if (error instanceof StoreUnavailable) return false
-      throw error
+    const owes = store.owed(entry.target)
+    let elsewhere = false
+    if ((typeof owes === 'number' ? owes : await owes) > maxPerTarget) {
+      try {
+        await trim(entry.target)
+        // Another process may have made the room.
+        elsewhere = store.shared && (await store.read([deadId(entry.id)]))[0] !== undefined
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error
+      }
+      await passed()
     }
+    return arrived(entry) || elsewhere
+  }
+
+  /** Ends the arrival of an entry; true if it was pushed out again, which is told only now, after it was submitted. */
+  function arrived({ id }: Entry): boolean {
+    const letter = arriving.get(id)
+    arriving.delete(id)
+    if (letter) events.buried(letter)
+    return letter !== undefined
   }
 
   return {
@@ -253,6 +321,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       }
       const isNew = !job.stored && job.folded.length === 0
       const entry: Entry = { ...complete(job), due_at: dueAt, ...(failed ? { failure: shown(failed) } : {}) }
+      if (isNew) arriving.set(entry.id, undefined)
       try {
         const changes = [
           stored(entry),
@@ -264,6 +333,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
         await store.write(changes, hold?.valid() ? hold : undefined)
       } catch (error) {
+        arrived(entry)
         if (!(error instanceof StoreUnavailable)) throw error
         events.submitted(entry, 'unavailable')
         // What already stands in the store is owed all the same.
@@ -355,6 +425,19 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       store.note([remembered(entry, memory)])
     }
   }
+}
+
+/** Lets so many go on in one turn of the event loop. */
+function turnstile(): () => Promise<void> {
+  const waiting: (() => void)[] = []
+  const open = (): void => {
+    for (const pass of waiting.splice(0, passedAtOnce)) pass()
+    if (waiting.length > 0) setImmediate(open)
+  }
+  return () =>
+    new Promise(resolve => {
+      if (waiting.push(resolve) === 1) setImmediate(open)
+    })
 }
 
 function shown({

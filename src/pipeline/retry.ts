@@ -178,7 +178,7 @@ export function createRetry(deps: RetryDeps): Retry {
     const at = now()
     const since = missingSince.get(name) ?? at
     missingSince.set(name, since)
-    if (at - since >= missingMs) return owed.giveUp(entry, nobodyThere)
+    if (at - since >= missingMs) return owed.giveUp([entry], nobodyThere)
     store.note([{ id: entryId(entry.id), place: placeOf(entry, Math.min(at + strayMs, since + missingMs)) }])
   }
 
@@ -226,9 +226,11 @@ export function createRetry(deps: RetryDeps): Retry {
     if (at - since < missingMs) return
     for (const priority of priorities) {
       const ids = await store.due(name, priority, Number.POSITIVE_INFINITY, 500)
-      for (const record of await store.read(ids)) {
-        if (record) await owed.giveUp(record as unknown as Entry, nobodyThere)
-      }
+      const records = (await store.read(ids)) as unknown as (Entry | undefined)[]
+      await owed.giveUp(
+        records.filter(entry => entry !== undefined),
+        nobodyThere
+      )
     }
   }
 

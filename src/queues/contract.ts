@@ -90,8 +90,8 @@ export interface Store {
   /** How many entries the target is owed. */
   owed(target: string): number | Promise<number>
   depths(): Depth[] | Promise<Depth[]>
-  /** The id of the target's entry to give up when its room is full: lowest priority, then oldest accepted. */
-  weakest(target: string): string | undefined | Promise<string | undefined>
+  /** Ids of the target's entries to give up when its room is full: lowest priority, then oldest accepted, at most `limit`. */
+  weakest(target: string, limit: number): string[] | Promise<string[]>
   /** Records whose id starts with `prefix`, in id order, strictly after `after`, at most `limit`. */
   list(prefix: string, after: string | undefined, limit: number): Promise<{ id: string; fields: Fields }[]>
   /** What an operator should know: reachable, and warnings such as an append-only file that is off. */

@@ -13,7 +13,7 @@ export interface DueIndex {
   hasten(target: string, dueAt: number): string[]
   owed(target: string): number
   depths(): Depth[]
-  weakest(target: string): string | undefined
+  weakest(target: string, limit: number): string[]
   /** Ids whose end has come, at most `limit`. They stay until they are set to null. */
   ended(now: number, limit: number): string[]
 }
@@ -42,6 +42,8 @@ interface Room {
   /** No place lies later than this. */
   latest: number
 }
+
+const weakestFirst = priorities.toReversed()
 
 /** An empty index; every change is O(log n), so that 100,000 entries are loaded in a fraction of a second. */
 export function dueIndex(): DueIndex {
@@ -112,10 +114,12 @@ export function dueIndex(): DueIndex {
     },
     owed: target => rooms.get(target)?.size ?? 0,
     depths: () => [...rooms].map(([target, { buckets }]) => depthOf(target, buckets)),
-    weakest(target) {
+    weakest(target, limit) {
       const room = rooms.get(target)
-      const priority = room && priorities.findLast(priority => room.buckets[priority].byAge.size() > 0)
-      return priority && room.buckets[priority].byAge.top()!.id
+      const ids: string[] = []
+      for (const priority of room ? weakestFirst : [])
+        for (const { id } of room!.buckets[priority].byAge.first(limit - ids.length, () => true)) ids.push(id)
+      return ids
     },
     ended: (now, limit) => byEnd.first(limit, item => item.expiresAt <= now).map(item => item.id)
   }

@@ -321,7 +321,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     },
     owed: target => places().owed(target),
     depths: () => places().depths(),
-    weakest: target => places().weakest(target),
+    weakest: (target, limit) => places().weakest(target, limit),
     async list(prefix, after, limit) {
       const now = Date.now()
       const found: { id: string; fields: Kept['fields'] }[] = []

@@ -70,7 +70,7 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
     hasten: async (target, dueAt) => void settle().hasten(target, dueAt),
     owed: target => settle().owed(target),
     depths: () => settle().depths(),
-    weakest: target => settle().weakest(target),
+    weakest: (target, limit) => settle().weakest(target, limit),
     async list(prefix, after, limit) {
       const now = Date.now()
       const found = [...records]

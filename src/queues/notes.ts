@@ -83,7 +83,7 @@ export function gatherNotes(store: Store): Store {
     hasten: (target, dueAt) => store.hasten(target, dueAt),
     owed: target => store.owed(target),
     depths: () => store.depths(),
-    weakest: target => store.weakest(target),
+    weakest: (target, limit) => store.weakest(target, limit),
     status: () => store.status()
   }
 }

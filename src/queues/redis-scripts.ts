@@ -159,14 +159,18 @@ for _, target in ipairs(redis.call('SMEMBERS', P .. 'targets')) do
 end
 return answer`,
 
-  /** now, target */
+  /** now, target, limit */
   weakest: `
 sweep(ARGV[1])
+local answer = {}
 for at = 3, 1, -1 do
-  local id = redis.call('ZRANGE', P .. 'a:' .. priorities[at] .. ':' .. ARGV[2], 0, 0)[1]
-  if id then return id end
+  local left = tonumber(ARGV[3]) - #answer
+  if left <= 0 then break end
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'a:' .. priorities[at] .. ':' .. ARGV[2], 0, left - 1)) do
+    answer[#answer + 1] = id
+  end
 end
-return false`,
+return answer`,
 
   /** now, from, to, limit → id, fields, … */
   list: `

@@ -188,8 +188,8 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       const answer = (await ask('depths', [])) as (string | number)[]
       return Array.from({ length: answer.length / 7 }, (_, index) => depthOf(answer.slice(7 * index, 7 * index + 7)))
     },
-    async weakest(target) {
-      return ((await ask('weakest', [target])) as string | null) ?? undefined
+    async weakest(target, limit) {
+      return (await ask('weakest', [target, limit])) as string[]
     },
     async list(prefix, after, limit) {
       if (!listed.some(family => prefix.startsWith(family))) throw new Error(`records under ${prefix} cannot be listed`)

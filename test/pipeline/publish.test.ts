@@ -1,5 +1,6 @@
 import t from 'tap'
-import { alertmanagerBody, publishPaths, startTestService } from '../support/service.js'
+import { onEachQueue } from '../support/queues.js'
+import { alertmanagerBody, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { type Json, startStandIn } from '../support/stand-in.js'
 
 /**
@@ -99,3 +100,50 @@ t.test(
     t.equal(taker.requests.length, 500)
   }
 )
+
+onEachQueue(
+  t,
+  'a storm for targets that are away leaves what there is room for, and a dead letter for each of the others',
+  async (t, queue) => {
+    const away = await startStandIn(t, { status: 500 })
+    const names = ['hook-1', 'hook-2']
+    const service = await startTestService(t, {
+      env: { ...queue.env, QUEUE_MAX_PER_TARGET: '200', RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', LOG_LEVEL: 'warn' },
+      targets: names.map(name => ({ name, type: 'webhook', url: away.url, batch: 'alert' }))
+    })
+    const { status, body } = await service.post(publishPaths.all, storm('ff', 1_500))
+    t.equal(status, 202)
+    for (const { parts } of body.results)
+      t.match(parts, { total: 1_500, delivered: 0, queued: 1_500 - parts.refused }, 'each part has its answer')
+    t.equal((await service.get('/api/v1/queue')).body.depth, 400)
+    const exposed = (await service.get('/metrics')).text
+    for (const name of names) {
+      t.match(exposed, `_dlq_writes_total{target_name="${name}",error_reason="queue_full"} 1300`)
+      const letters = await everyItem(service, `/api/v1/dead-letters?target=${name}`)
+      t.equal(new Set(idsOf(letters)).size, 1_300)
+      const refused = await everyItem(service, `/api/v1/deliveries?target=${name}&state=refused`)
+      t.strictSame(idsOf(refused), idsOf(letters), 'the delivery log knows the same')
+    }
+    await service.stop()
+    for (const name of names) {
+      const told = service.logs.filter(line => line.target === name && line.reason === 'queue_full')
+      t.equal(
+        told.map(line => (line.count as number | undefined) ?? 1).reduce((all, count) => all + count, 0),
+        1_300
+      )
+      t.ok(told.length < 1_300, 'not with a line for each')
+    }
+  }
+)
+
+const idsOf = (items: Json[]): string[] => items.map(({ id }) => id).sort()
+
+async function everyItem(service: TestService, path: string): Promise<Json[]> {
+  const items: Json[] = []
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const page: Json = (await service.get(`${path}&limit=1000${cursor && `&cursor=${cursor}`}`)).body
+    items.push(...page.items)
+    cursor = page.next_cursor
+  }
+  return items
+}

@@ -50,10 +50,11 @@ function model() {
         }
         return { target, counts, oldest }
       }),
-    weakest: (target: string) =>
-      (['low', 'medium', 'high'] as const).flatMap(priority =>
-        first(owed(target, priority), item => item.acceptedAt)
-      )[0]?.id,
+    weakest: (target: string, limit: number) =>
+      (['low', 'medium', 'high'] as const)
+        .flatMap(priority => first(owed(target, priority), item => item.acceptedAt))
+        .slice(0, limit)
+        .map(({ id }) => id),
     list: (prefix: string, after: string | undefined, limit: number) =>
       [...records.keys()]
         .filter(id => id.startsWith(prefix) && (after === undefined || id > after))
@@ -143,7 +144,7 @@ async function seen(store: Looks, { now, limit }: { now: number; limit: number }
     earliest: Object.fromEntries((await store.earliest()) as Iterable<[string, number]>),
     owed: await Promise.all(targets.map(target => store.owed(target))),
     depths: depths.sort((a, b) => (a.target < b.target ? -1 : 1)),
-    weakest: await Promise.all(targets.map(target => store.weakest(target))),
+    weakest: await Promise.all(targets.map(target => store.weakest(target, limit))),
     lists: await Promise.all([
       store.list('entry/', undefined, limit),
       store.list('entry/', 'entry/2', limit),
