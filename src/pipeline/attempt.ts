@@ -1,6 +1,6 @@
 import type { Failure, Memory, Message, Verdict, WireAnswer, WireRequest } from '../targets/contract.js'
 import { failure, judgeByStatus } from '../targets/failures.js'
-import type { Sender } from '../targets/send.js'
+import type { ExchangeEnd, Sender } from '../targets/send.js'
 import type { Target } from '../targets/target.js'
 
 /** How an attempt ended. `memory` replaces what was remembered, even if the attempt failed later on. */
@@ -19,8 +19,13 @@ export interface AttemptOptions {
   now(): number
 }
 
+/** Whoever waits for the end of an attempt. */
+export interface AttemptEnd {
+  attempted(attempted: Attempted): void
+}
+
 /**
- * Sends the requests of one message, in order, until all are answered well or one is not. `done` is called once, later on:
+ * Sends the requests of one message, in order, until all are answered well or one is not. The end is told once, later on:
  * most messages are one request, and this is on every delivery's way.
  */
 export function attempt(
@@ -28,61 +33,84 @@ export function attempt(
   message: Message,
   sender: Sender,
   options: AttemptOptions,
-  done: (attempted: Attempted) => void
+  whom: AttemptEnd
 ): void {
-  let requests: readonly WireRequest[] = []
-  let index = 0
-  let sent = 0
-  let memory: Memory | undefined
-  let statusCode: number | undefined
+  new Requests(target, message, sender, options, whom).begin()
+}
 
-  const end = (outcome: Attempted['outcome']): void => done({ outcome, statusCode, memory })
+class Requests implements ExchangeEnd {
+  #requests: readonly WireRequest[] = []
+  #index = 0
+  #sent = 0
+  #memory: Memory | undefined
+  #statusCode: number | undefined
 
-  const next = (): void => {
-    const request = requests[index++]
-    if (!request) {
-      end(deliveredWell)
+  constructor(
+    private readonly target: Target,
+    private readonly message: Message,
+    private readonly sender: Sender,
+    private readonly options: AttemptOptions,
+    private readonly whom: AttemptEnd
+  ) {}
+
+  begin(): void {
+    try {
+      this.#requests = this.target.wire.requests(this.message)
+      this.#next()
+    } catch (error) {
+      queueMicrotask(() => this.#end(broken(this.target, error)))
+    }
+  }
+
+  exchanged(result: WireAnswer | Failure): void {
+    if ('kind' in result) {
+      this.#end(result)
       return
     }
+    this.#statusCode = result.statusCode
+    const verdict = this.#judge(result)
+    if (verdict.kind === 'failed') {
+      this.#end(verdict)
+      return
+    }
+    if (verdict.memory) this.#memory = verdict.memory
+    if (verdict.kind === 'instead') {
+      this.#requests = verdict.requests
+      this.#index = 0
+    }
+    this.#next()
+  }
+
+  #next(): void {
+    const request = this.#requests[this.#index++]
+    if (!request) {
+      this.#end(deliveredWell)
+      return
+    }
+    const { target, message, options } = this
     const exchange = {
       timeoutMs: Math.min(options.exchangeMs, options.until - options.now()),
       // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
-      deliveryKey: sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${sent}`,
+      deliveryKey: this.#sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${this.#sent}`,
       now: message.now,
       traceparent: options.traceparent,
       statusTells: target.wire.answer === undefined
     }
-    sender.send(target, request, exchange, result => {
-      if ('kind' in result) end(result)
-      else answered(result, request)
-    })
+    this.sender.send(target, request, exchange, this)
   }
 
-  const answered = (answer: WireAnswer, request: WireRequest): void => {
-    statusCode = answer.statusCode
-    let verdict: Verdict
+  #judge(answer: WireAnswer): Verdict {
+    const { target, message } = this
     try {
-      verdict = judge(target, answer, message, request, options.now())
+      const told = target.wire.answer?.(answer, message, this.#requests[this.#index - 1]!)
+      return told ?? judgeByStatus(answer, target.kind.title, this.options.now())
     } catch (error) {
-      verdict = broken(target, error)
+      return broken(target, error)
     }
-    if (verdict.kind === 'failed') {
-      end(verdict)
-      return
-    }
-    if (verdict.memory) memory = verdict.memory
-    if (verdict.kind === 'instead') {
-      requests = verdict.requests
-      index = 0
-    }
-    next()
   }
 
-  try {
-    requests = target.wire.requests(message)
-    next()
-  } catch (error) {
-    queueMicrotask(() => end(broken(target, error)))
+  #end(outcome: Attempted['outcome']): void {
+    this.whom.attempted({ outcome, statusCode: this.#statusCode, memory: this.#memory })
   }
 }
 
@@ -92,10 +120,6 @@ function broken(target: Target, error: unknown): Failure {
 }
 
 const deliveredWell = { kind: 'delivered' } as const
-
-function judge(target: Target, answer: WireAnswer, message: Message, request: WireRequest, now: number): Verdict {
-  return target.wire.answer?.(answer, message, request) ?? judgeByStatus(answer, target.kind.title, now)
-}
 
 /** The kind of an error without its text, which could carry anything. */
 function nameOf(error: unknown): string {

@@ -16,7 +16,7 @@ import type { Owed } from './owed.js'
 import { createRecall, type Known } from './recall.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
 import { alertsOf, carry, fingerprintsOf, goesWhole, isSettled, mostMerged, narrow, plan, tells } from './takeover.js'
-import type { Tracer } from './tracer.js'
+import type { Span, Tracer } from './tracer.js'
 
 /** What the pipeline tells whoever keeps metrics, logs and statistics. */
 export interface DeliveryEvents {
@@ -48,24 +48,26 @@ interface Held {
   readonly holds: Hold[]
 }
 
+type Done = (result: PartResult) => void
+
+/** A job on its way. */
+interface Course {
+  readonly job: Job
+  readonly ticket: Ticket
+  readonly span: Span<PartResult> | undefined
+  /** When it began, in milliseconds since the epoch. */
+  readonly startedAt: number
+  readonly done: Done
+}
+
 /** What an attempt begins with. */
 interface Start {
-  /** When the delivery began, in milliseconds since the epoch. */
-  readonly startedAt: number
   readonly hold: Hold | undefined
   readonly pass: Pass
   readonly states: Known['states']
   readonly memory: Memory
   readonly firedAndResolved: boolean
 }
-
-/** An attempt that was made: what it began with, and when, in milliseconds since the epoch. */
-interface Times {
-  readonly start: Start
-  readonly began: number
-}
-
-type Done = (result: PartResult) => void
 
 export interface Deliver {
   /** Carries one part through; `done` is called once it is delivered, owed, refused or has nothing to tell. */
@@ -85,19 +87,21 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const span = tracer?.delivery(job)
     if (span) job.traceparent = span.traceparent
     const ticket = job.live.lanes.take(fingerprintsOf(job.entry.alerts))
-    const end = (result: PartResult): void => {
-      ticket.leave()
-      span?.end(result)
-      try {
-        events.settled(job, result)
-      } finally {
-        done(result)
-      }
-    }
+    const course = { job, ticket, span, startedAt, done }
     try {
-      if (!ticket.ready || !goesStraight(job, startedAt, end)) void inTurn(job, ticket, startedAt).then(end)
+      if (!ticket.ready || !goesStraight(course)) void inTurn(course).then(result => end(course, result))
     } catch (error) {
-      end(broken(job, error, startedAt))
+      end(course, broken(course, error))
+    }
+  }
+
+  function end({ job, ticket, span, done }: Course, result: PartResult): void {
+    ticket.leave()
+    span?.end(result)
+    try {
+      events.settled(job, result)
+    } finally {
+      done(result)
     }
   }
 
@@ -105,33 +109,34 @@ export function createDeliver(deps: DeliverDeps): Deliver {
    * Nearly every live delivery: nothing came between, nothing waits, and whoever gets all at once needs to wait for
    * nothing but the target itself. True if it is on its way.
    */
-  function goesStraight(job: Job, startedAt: number, end: Done): boolean {
+  function goesStraight(course: Course): boolean {
+    const { job } = course
     if (store.shared || job.stored || job.heldBack) return false
-    const known = already(job)
-    if (!known || !goesWhole(job, known.states)) return false
+    const states = already(job)
+    if (!states || !goesWhole(job, states)) return false
     const pass = gate.atOnce(job)
     if (!pass) return false
-    const { states, memory } = known
-    exchange(job, { startedAt, hold: undefined, pass, states, memory, firedAndResolved: false }, end)
+    exchange(course, { hold: undefined, pass, states, memory: nothingRemembered, firedAndResolved: false }, end)
     return true
   }
 
   /** The way of all others, lane by lane and wait by wait. Never rejects. */
-  async function inTurn(job: Job, ticket: Ticket, startedAt: number): Promise<PartResult> {
+  async function inTurn(course: Course): Promise<PartResult> {
+    const { job, ticket } = course
     const held: Held = { tickets: [ticket], holds: [] }
     try {
-      if (await enter(job, ticket, held)) return await inLanes(job, held, startedAt)
+      if (await enter(job, ticket, held)) return await inLanes(course, held)
       // What stands in the queue just stays there; what came in is written down without its lanes.
       return job.stored ? untouched : await ownOnce(job)
     } catch (error) {
-      return broken(job, error, startedAt)
+      return broken(course, error)
     } finally {
       for (const hold of held.holds) store.release(hold)
       for (const each of held.tickets) each.leave()
     }
   }
 
-  function broken(job: Job, error: unknown, startedAt: number): PartResult {
+  function broken({ job, startedAt }: Course, error: unknown): PartResult {
     const shown = failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
     return { kind: 'unowned', failure: shown, attempts: job.entry.tries, durationMs: now() - startedAt }
   }
@@ -162,7 +167,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return recordedOutcome(job, ledger) ?? owed.own(job, undefined, undefined)
   }
 
-  async function inLanes(job: Job, held: Held, startedAt: number): Promise<PartResult> {
+  async function inLanes(course: Course, held: Held): Promise<PartResult> {
+    const { job } = course
     let known = await recall(job)
     if (job.stored && !known.stands) return untouched
     // Two callers had it owned at once, and the other one's was faster.
@@ -193,20 +199,16 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const pass = gate.atOnce(job) ?? (await gate.wait(job))
     if (pass === 'later') return owed.own(job, undefined, hold)
     if ('kind' in pass) return owed.own(job, pass, hold)
-    const start = { startedAt, hold, pass, states, memory: known.memory, firedAndResolved }
-    return new Promise(resolve => exchange(job, start, resolve))
+    const start = { hold, pass, states, memory: known.memory, firedAndResolved }
+    return new Promise(resolve => exchange(course, start, (_, result) => resolve(result)))
   }
 
   /** The attempt, and what comes of it. */
-  function exchange(job: Job, start: Start, end: Done): void {
+  function exchange(course: Course, start: Start, then: (course: Course, result: PartResult) => void): void {
+    const { job } = course
     const { live } = job
     const began = now()
     const span = tracer?.attempt(job)
-    const ended = (attempted: Attempted | undefined): void => {
-      job.running = false
-      live.slots.give()
-      span?.end(attempted)
-    }
     const options = {
       until: job.until,
       exchangeMs: live.target.settings.timeout ?? deps.attemptTimeoutMs,
@@ -215,28 +217,39 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
     job.running = true
     try {
-      attempt(live.target, messageOf(job, start, began), sender, options, attempted => {
-        ended(attempted)
-        if (job.handing) void job.handing.then(() => conclude(job, attempted, { start, began }, end))
-        else conclude(job, attempted, { start, began }, end)
+      attempt(live.target, messageOf(job, start, began), sender, options, {
+        attempted(attempted) {
+          over(job, span, attempted)
+          const conclude = (): void => {
+            const settled = settle(course, start, attempted, began)
+            if (settled instanceof Promise) void settled.then(result => then(course, result))
+            else then(course, settled)
+          }
+          if (job.handing) void job.handing.then(conclude)
+          else conclude()
+        }
       })
     } catch (error) {
-      ended(undefined)
+      over(job, span, undefined)
       gate.setBreaker(live, neutral(live.breaker, start.pass.probe))
-      end(broken(job, error, start.startedAt))
+      then(course, broken(course, error))
     }
   }
 
-  function conclude(job: Job, attempted: Attempted, times: Times, end: Done): void {
-    const failedToSettle = (error: unknown): PartResult => broken(job, error, times.start.startedAt)
-    let settled: PartResult | Promise<PartResult>
+  function over(job: Job, span: Span<Attempted> | undefined, attempted: Attempted | undefined): void {
+    job.running = false
+    job.live.slots.give()
+    span?.end(attempted)
+  }
+
+  /** Never throws and never rejects. */
+  function settle(course: Course, start: Start, attempted: Attempted, began: number): PartResult | Promise<PartResult> {
     try {
-      settled = settle(job, attempted, times)
+      const settled = outcomeOf(course, start, attempted, began)
+      return settled instanceof Promise ? settled.catch(error => broken(course, error)) : settled
     } catch (error) {
-      settled = failedToSettle(error)
+      return broken(course, error)
     }
-    if (settled instanceof Promise) settled.catch(failedToSettle).then(end)
-    else end(settled)
   }
 
   /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */
@@ -286,7 +299,13 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 
-  function settle(job: Job, attempted: Attempted, { start, began }: Times): PartResult | Promise<PartResult> {
+  /** What an attempt came to, told to all who learn from it, and written down. */
+  function outcomeOf(
+    { job, startedAt }: Course,
+    start: Start,
+    attempted: Attempted,
+    began: number
+  ): PartResult | Promise<PartResult> {
     const { live, entry } = job
     const { outcome, statusCode } = attempted
     const at = now()
@@ -304,7 +323,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const record = { at: began, duration_ms: durationMs, status_code: statusCode, error_reason, error }
     entry.tries++
     entry.attempts = entry.attempts.length === 0 ? [record] : [...entry.attempts, record].slice(-attemptsKept)
-    const took = at - start.startedAt
+    const took = at - startedAt
     if (recovered) events.recovered(live)
     if (!failedNow) return owed.done(job, start.states, attempted, took)
     if (failedNow.type === 'rate_limited')
@@ -335,6 +354,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 }
+
+const nothingRemembered: Memory = {}
 
 /** How often a lane that another process holds is tried again, in milliseconds. */
 const remoteRetryMs = 50

@@ -98,12 +98,18 @@ function rememberedText(make: (target: string) => string): (target: string) => s
 }
 
 const processMark = randomBytes(4).toString('hex')
+const heads: Record<'p' | 'd', { at: number; text: string }> = { p: { at: 0, text: '' }, d: { at: 0, text: '' } }
 let made = 0
 
 /** A new id: sortable by the time it was made, and different in every process. */
-export function newId(prefix: string, now: number): string {
+export function newId(prefix: 'p' | 'd', now: number): string {
+  const head = heads[prefix]
+  if (head.at !== now) {
+    head.at = now
+    head.text = `${prefix}${now.toString(36)}${processMark}`
+  }
   made = (made + 1) % 0x1000000
-  return `${prefix}${now.toString(36)}${(made + 0x1000000).toString(36)}${processMark}`
+  return head.text + (made + 0x1000000).toString(36)
 }
 
 export function priority(entry: Entry): Priority {

@@ -39,14 +39,6 @@ export interface FanOutDeps {
   now(): number
 }
 
-export interface FanOut {
-  readonly deliveries: readonly Delivery[]
-  /** Resolves once every part of every delivery has ended. */
-  readonly ended: Promise<void>
-  /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
-  handOver(): Promise<void>
-}
-
 /** Parts that are started before others get the event loop. */
 const startedAtOnce = 100
 /** Longest wait for a rate-limit token, in milliseconds. */
@@ -67,94 +59,126 @@ interface Running extends Delivery {
 type Send = Choice & { readonly kind: 'send' }
 
 /** Starts every chosen delivery, all in parallel, and gathers their results. */
-export function fanOut(plan: FanOutPlan, { deliver, isLatest, now }: FanOutDeps): FanOut {
-  const { request, notification, admission, choices, publishId, acceptedAt, hurry } = plan
-  const { options } = request
-  const { alerts } = notification
-  const { key, round, seq } = admission
-  const sequenced = alerts.map<Sequenced>(alert => ({ alert, seq }))
-  const group = groupOf(notification)
-  const wholeSlot = slotOfGroup(notification, '')
-  const base = `${key ?? publishId}/${round}`
-  const content = `${(key ?? publishId).slice(0, 24)}.${round.toString(36)}`
-  const refs = key === undefined ? noRefs : [{ key, round }]
-  const room =
-    options.maxConcurrent > 0 && options.maxConcurrent < choices.length ? createSlots(options.maxConcurrent) : undefined
-  let positions: Map<Alert, number> | undefined
+export class FanOut {
+  readonly deliveries: readonly Delivery[]
+  /** Resolves once every part of every delivery has ended. */
+  readonly ended: Promise<void>
+  readonly #deliveries: readonly Running[]
+  readonly #started: Promise<unknown> | undefined
+  readonly #room: Slots | undefined
+  readonly #sequenced: readonly Sequenced[]
+  readonly #group: Entry['group']
+  readonly #wholeSlot: string
+  readonly #base: string
+  readonly #content: string
+  readonly #refs: Entry['refs']
+  #positions: Map<Alert, number> | undefined
   /** Parts that have not ended, and one for the starting itself. */
-  let left = 1
-  let allEnded: () => void
-  const ended = new Promise<void>(resolve => (allEnded = resolve))
+  #left = 1
+  #allEnded!: () => void
 
-  const deliveries = choices.map(open)
-  const started = startAll()
-  if (started) void started.then(leave)
-  else leave()
+  constructor(
+    private readonly plan: FanOutPlan,
+    private readonly deps: FanOutDeps
+  ) {
+    const { notification, admission, choices, publishId } = plan
+    const { key, round, seq } = admission
+    const { maxConcurrent } = plan.request.options
+    this.ended = new Promise(resolve => {
+      this.#allEnded = resolve
+    })
+    this.#sequenced = notification.alerts.map(alert => ({ alert, seq }))
+    this.#group = groupOf(notification)
+    this.#wholeSlot = slotOfGroup(notification, '')
+    this.#base = `${key ?? publishId}/${round}`
+    this.#content = `${(key ?? publishId).slice(0, 24)}.${round.toString(36)}`
+    this.#refs = key === undefined ? noRefs : [{ key, round }]
+    this.#room = maxConcurrent > 0 && maxConcurrent < choices.length ? createSlots(maxConcurrent) : undefined
+    this.#deliveries = choices.map(choice => this.#open(choice))
+    this.deliveries = this.#deliveries
+    this.#started = this.#startAll()
+    if (this.#started) void this.#started.then(() => this.#leave())
+    else this.#leave()
+  }
 
-  function open(choice: Choice): Running {
-    const parts = choice.kind === 'send' ? partsOf(choice, notification) : noParts
-    const waits = room && choice.kind === 'send' && !choice.heldBack
+  /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
+  async handOver(): Promise<void> {
+    await this.#started
+    await Promise.all(
+      this.#deliveries.flatMap(delivery => delivery.jobs.map((_, index) => this.#settleNow(delivery, index)))
+    )
+  }
+
+  #open(choice: Choice): Running {
+    const parts = choice.kind === 'send' ? partsOf(choice, this.plan.notification) : noParts
+    const waits = this.#room && choice.kind === 'send' && !choice.heldBack
     return {
       choice,
       results: parts.map(() => undefined),
       durationMs: 0,
       parts,
       jobs: [],
-      entrance: waits ? entranceTo(room, hurry, failures(choice) === 0) : undefined,
+      entrance: waits ? entranceTo(this.#room!, this.plan.hurry, failures(choice) === 0) : undefined,
       waiting: undefined
     }
   }
 
-  function leave(): void {
-    if (--left === 0) allEnded()
-  }
-
-  /** In one go where there are few parts; else the targets take turns, and others get the event loop in between. */
-  function startAll(): Promise<unknown> | undefined {
-    if (alerts.length > startedAtOnce) return startInTurns()
-    const later = inOrder()
-      .map(delivery => startFrom(delivery, 0))
-      .filter(start => start !== undefined)
-    return later.length === 0 ? undefined : Promise.all(later)
+  #leave(): void {
+    if (--this.#left === 0) this.#allEnded()
   }
 
   /** The first to ask get what room there is: whoever failed last time asks last. */
-  function inOrder(): readonly Running[] {
-    return room ? [...deliveries].sort((a, b) => failures(a.choice) - failures(b.choice)) : deliveries
+  #inOrder(): readonly Running[] {
+    return this.#room ? [...this.#deliveries].sort((a, b) => failures(a.choice) - failures(b.choice)) : this.#deliveries
   }
 
-  async function startInTurns(): Promise<void> {
+  /** In one go where there are few parts; else the targets take turns, and others get the event loop in between. */
+  #startAll(): Promise<unknown> | undefined {
+    if (this.#sequenced.length > startedAtOnce) return this.#startInTurns()
+    let later: Promise<void>[] | undefined
+    for (const delivery of this.#inOrder()) {
+      const rest = this.#startFrom(delivery, 0)
+      if (rest) (later ??= []).push(rest)
+    }
+    return later && Promise.all(later)
+  }
+
+  async #startInTurns(): Promise<void> {
     const later: (Promise<void> | undefined)[] = []
-    for (const delivery of inOrder()) {
-      later.push(startFrom(delivery, 0))
+    for (const delivery of this.#inOrder()) {
+      later.push(this.#startFrom(delivery, 0))
       // Many alerts take their time to be written for each target.
       await turn()
     }
     await Promise.all(later)
   }
 
-  function startFrom(delivery: Running, from: number): Promise<void> | undefined {
+  #startFrom(delivery: Running, from: number): Promise<void> | undefined {
     const { parts } = delivery
     const to = Math.min(from + startedAtOnce, parts.length)
-    for (let index = from; index < to; index++) startPart(delivery, index)
-    return to < parts.length ? turn().then(() => startFrom(delivery, to)) : undefined
+    for (let index = from; index < to; index++) this.#startPart(delivery, index)
+    return to < parts.length ? turn().then(() => this.#startFrom(delivery, to)) : undefined
   }
 
-  function startPart(delivery: Running, index: number): void {
-    const job = jobOf(delivery.choice as Send, delivery.parts[index]!, delivery.entrance?.enter)
+  #startPart(delivery: Running, index: number): void {
+    const job = this.#jobOf(delivery.choice as Send, delivery.parts[index]!, delivery.entrance?.enter)
     delivery.jobs.push(job)
-    left++
-    deliver.deliver(job, result => {
-      delivery.results[index] = result
-      delivery.durationMs = now() - acceptedAt
-      delivery.waiting?.get(index)?.()
-      if (delivery.entrance?.ended(delivery.parts.length)) delivery.entrance.leave()
-      leave()
-    })
+    this.#left++
+    this.deps.deliver.deliver(job, result => this.#partEnded(delivery, index, result))
   }
 
-  function jobOf({ live, heldBack, ifOwed }: Send, part: Part, enter: Job['room']): Job {
-    const isWhole = part.alerts.length === alerts.length
+  #partEnded(delivery: Running, index: number, result: PartResult): void {
+    delivery.results[index] = result
+    delivery.durationMs = this.deps.now() - this.plan.acceptedAt
+    delivery.waiting?.get(index)?.()
+    if (delivery.entrance?.ended(delivery.parts.length)) delivery.entrance.leave()
+    this.#leave()
+  }
+
+  #jobOf({ live, heldBack, ifOwed }: Send, part: Part, enter: Job['room']): Job {
+    const { request, notification, admission, publishId, acceptedAt, until, hurry } = this.plan
+    const { seq } = admission
+    const isWhole = part.alerts.length === notification.alerts.length
     return {
       live,
       entry: {
@@ -162,15 +186,16 @@ export function fanOut(plan: FanOutPlan, { deliver, isLatest, now }: FanOutDeps)
         target: live.name,
         type: live.type,
         part: part.key,
-        slot: slotFor(live, part, isWhole),
-        alerts: isWhole && !ifOwed ? sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
-        group,
+        slot: this.#slotOf(live, part, isWhole),
+        alerts:
+          isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
+        group: this.#group,
         body: undefined,
-        content: isWhole ? content : undefined,
+        content: isWhole ? this.#content : undefined,
         publish_id: publishId,
-        base,
+        base: this.#base,
         traceparent: request.traceparent,
-        refs,
+        refs: this.#refs,
         accepted_at: acceptedAt,
         due_at: acceptedAt,
         tries: 0,
@@ -181,48 +206,41 @@ export function fanOut(plan: FanOutPlan, { deliver, isLatest, now }: FanOutDeps)
       stored: false,
       folded: noEntries,
       heldBack,
-      respectBreaker: options.respectCircuitBreakers,
+      respectBreaker: request.options.respectCircuitBreakers,
       hurry,
-      until: plan.until,
+      until,
       patienceMs,
       room: enter,
       traceparent: request.traceparent,
-      records: isWhole ? admission.records : recordsOf(part.alerts),
+      records: isWhole ? admission.records : this.#recordsOf(part.alerts),
       // After a pause others may have been at it.
-      fresh: !ifOwed && admission.isNew && isLatest(admission),
+      fresh: !ifOwed && admission.isNew && this.deps.isLatest(admission),
       running: false,
       handing: undefined
     }
   }
 
-  function slotFor(live: LiveTarget, part: Part, isWhole: boolean): string {
+  #slotOf(live: LiveTarget, part: Part, isWhole: boolean): string {
     if (live.target.kind.lane(live.target.settings) === 'alert') return part.key
-    return isWhole && part.key === '' ? wholeSlot : slotOf(live.target, part, notification)
+    return isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, this.plan.notification)
   }
 
-  function recordsOf(some: readonly Alert[]): Job['records'] {
-    positions ??= new Map(alerts.map((alert, index) => [alert, index]))
-    return some.map(alert => admission.records[positions!.get(alert)!])
+  #recordsOf(some: readonly Alert[]): Job['records'] {
+    const { notification, admission } = this.plan
+    this.#positions ??= new Map(notification.alerts.map((alert, index) => [alert, index]))
+    return some.map(alert => admission.records[this.#positions!.get(alert)!])
   }
 
-  async function settleNow(delivery: Running, index: number): Promise<void> {
+  async #settleNow(delivery: Running, index: number): Promise<void> {
     if (delivery.results[index]) return
     const job = delivery.jobs[index]!
     if (!job.running) {
-      const waiting = (delivery.waiting ??= new Map<number, () => void>())
+      delivery.waiting ??= new Map()
+      const { waiting } = delivery
       return new Promise(resolve => waiting.set(index, resolve))
     }
-    const owned = await deliver.handOver(job)
+    const owned = await this.deps.deliver.handOver(job)
     delivery.results[index] ??= owned
-  }
-
-  return {
-    deliveries,
-    ended,
-    async handOver() {
-      await started
-      await Promise.all(deliveries.flatMap(delivery => delivery.jobs.map((_, index) => settleNow(delivery, index))))
-    }
   }
 }
 

@@ -3,7 +3,7 @@ import { type Accepted, stampedAt } from './accept.js'
 import { createAdmissions } from './admission.js'
 import type { Deliver } from './deliver.js'
 import { newId } from './entry.js'
-import { type Delivery, type FanOut, fanOut } from './fan-out.js'
+import { type Delivery, FanOut } from './fan-out.js'
 import { createHurry, type Hurry } from './hurry.js'
 import type { PartResult } from './job.js'
 import { type EffectiveOptions, publishTimeoutMs } from './options.js'
@@ -78,6 +78,7 @@ export function createPublish(deps: PublishDeps): Publish {
   const { store, roster, deliver, events, tracer, now } = deps
   const { dedupWindowMs } = deps
   const admissions = createAdmissions({ store, dedupWindowMs, now, warn: events.warn })
+  const fanOutDeps = { deliver, isLatest: admissions.isLatest, now }
   const underWay = new Set<Hurry>()
 
   return {
@@ -131,7 +132,7 @@ export function createPublish(deps: PublishDeps): Publish {
     const publishId = newId('p', acceptedAt)
     const until = acceptedAt + publishTimeoutMs(options, choices.length)
     const plan = { request, notification, admission, choices, publishId, acceptedAt, until, hurry }
-    const fan = fanOut(plan, { deliver, isLatest: admissions.isLatest, now })
+    const fan = new FanOut(plan, fanOutDeps)
     if (!(await inTime(fan, hurry, accepted.source, until - now()))) await fan.handOver()
 
     const tookMs = now() - acceptedAt

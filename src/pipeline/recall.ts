@@ -31,27 +31,17 @@ export interface Known {
 }
 
 export interface Recall {
-  /** What is known without a look: nothing can have happened since the notification was accepted. */
-  already(job: Job): Known | undefined
+  /** The states without a look, where nothing can have happened since the notification was accepted. */
+  already(job: Job): Known['states'] | undefined
   recall(job: Job): Known | Promise<Known>
 }
-
-const nothingRemembered: Memory = {}
-const nothingWaits: readonly string[] = []
 
 export function createRecall(store: Store): Recall {
   return {
     already({ fresh, records, live }) {
       if (!fresh || !records || !live.target.wire.forgets || store.owed(live.name) !== 0) return undefined
       const field = stateField(live.name)
-      return {
-        states: records.map(record => unpackState(record?.[field])),
-        memory: nothingRemembered,
-        waiting: nothingWaits,
-        ledger: undefined,
-        stands: false,
-        deliveredElsewhere: false
-      }
+      return records.map(record => unpackState(record?.[field]))
     },
 
     recall(job) {

@@ -25,15 +25,18 @@ export interface SendOptions {
   readonly statusTells?: boolean
 }
 
-export type ExchangeDone = (result: WireAnswer | Failure) => void
+/** Whoever waits for the end of an exchange. */
+export interface ExchangeEnd {
+  exchanged(result: WireAnswer | Failure): void
+}
 
 /** The only code that talks to targets. */
 export interface Sender {
   /**
-   * One HTTP exchange. `done` is called once, later on: what goes wrong on the way is a failure with its reason. It is no
+   * One HTTP exchange. Its end is told once, later on: what goes wrong on the way is a failure with its reason. It is no
    * promise since several would be made and thrown away for each delivery.
    */
-  send(target: Target, request: WireRequest, options: SendOptions, done: ExchangeDone): void
+  send(target: Target, request: WireRequest, options: SendOptions, whom: ExchangeEnd): void
   /** Closes the target's connections once what runs on them has ended. */
   retire(target: Target): Promise<void>
   /** Closes everything; `now` aborts what runs. */
@@ -84,20 +87,20 @@ export function createSender(rules: Egress, userAgent: string): Sender {
   }
 
   return {
-    send(target, request, options, done) {
+    send(target, request, options, whom) {
       const { title } = target.kind
       const refused = closed
         ? failure('cancelled', `${title} ${wordings.cancelled}`)
         : options.timeoutMs <= 0 && failure('timeout', `${title} was not reached: no time was left`)
       if (refused) {
-        queueMicrotask(() => done(refused))
+        queueMicrotask(() => whom.exchanged(refused))
         return
       }
       const line = lineOf(target)
       const { origin, path, method, body } = request
       poolOf(target, line, origin).dispatch(
         { origin, path, method, headers: headersOf(line, request, options), body: body ?? null },
-        new Exchange(target, options, ended, done)
+        new Exchange(target, options, ended, whom)
       )
     },
     retire(target) {
@@ -135,16 +138,16 @@ class Exchange implements Dispatcher.DispatchHandler {
   #bytes = 0
   #decoder: StringDecoder | undefined
   #settled = false
-  #done: ExchangeDone | undefined
+  #whom: ExchangeEnd | undefined
   readonly #timer: NodeJS.Timeout
 
   constructor(
     private readonly target: Target,
     private readonly options: SendOptions,
     private readonly ended: (target: Target) => void,
-    done: ExchangeDone
+    whom: ExchangeEnd
   ) {
-    this.#done = done
+    this.#whom = whom
     this.#timer = setTimeout(timedOut, options.timeoutMs, this)
   }
 
@@ -204,11 +207,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#settled = true
     clearTimeout(this.#timer)
     this.ended(this.target)
-    const done = this.#done
+    const whom = this.#whom
     // A connection remembers its last exchange for as long as it is idle; all that led to it must not stay with it.
-    this.#done = undefined
+    this.#whom = undefined
     this.#rawHeaders = noHeaders
-    done?.(result)
+    whom?.exchanged(result)
   }
 }
 

@@ -24,10 +24,11 @@ function openSender(t: Test, rules = egress([], [])) {
   const send = (target: Target, request: WireRequest, options: SendOptions) =>
     new Promise<WireAnswer | Failure>(resolve => {
       let ends = 0
-      sender.send(target, request, options, result => {
+      const exchanged = (result: WireAnswer | Failure) => {
         t.equal(++ends, 1, 'ends once')
         resolve(result)
-      })
+      }
+      sender.send(target, request, options, { exchanged })
     })
   return { ...sender, send }
 }
