@@ -400,14 +400,16 @@ function accessOf(config: Config, log: Logger) {
 
 /** One observer that tells several, each as far as it wants to know. They are looked up late, as they need each other. */
 function together<E extends object>(names: readonly (keyof E & string)[], observers: () => readonly Partial<E>[]): E {
-  const all: Record<string, unknown> = {}
+  type Tell = (...args: [unknown, unknown, unknown, unknown]) => void
+  const all: Record<string, Tell> = {}
   for (const name of names) {
-    let told: ((...args: unknown[]) => void)[] | undefined
-    all[name] = (...args: unknown[]) => {
+    let told: Tell[] | undefined
+    // Several times per delivery: no list is made of what is passed on.
+    all[name] = (a, b, c, d) => {
       told ??= observers().flatMap(observer =>
-        typeof observer[name] === 'function' ? [(observer[name] as (...args: unknown[]) => void).bind(observer)] : []
+        typeof observer[name] === 'function' ? [(observer[name] as Tell).bind(observer)] : []
       )
-      for (const tell of told) tell(...args)
+      for (const tell of told) tell(a, b, c, d)
     }
   }
   return all as E

@@ -55,11 +55,12 @@ abstract class Series implements Value, Distribution {
   value = 0
   next: Series | undefined
 
-  constructor(
-    readonly values: readonly string[],
-    /** All label values but the first, in one text. */
-    readonly rest: string
-  ) {}
+  constructor(readonly values: readonly string[]) {}
+
+  has(values: readonly string[]): boolean {
+    for (let index = 0; index < values.length; index++) if (values[index] !== this.values[index]) return false
+    return true
+  }
 
   observe(_value: number): void {}
   abstract lines(name: string, pairs: string): string
@@ -76,8 +77,8 @@ class Histogram extends Series {
   readonly #counts: number[]
   #sum = 0
 
-  constructor(values: readonly string[], rest: string, buckets: readonly number[]) {
-    super(values, rest)
+  constructor(values: readonly string[], buckets: readonly number[]) {
+    super(values)
     this.#buckets = buckets
     this.#counts = [...buckets, Number.POSITIVE_INFINITY].map(() => 0)
   }
@@ -110,13 +111,12 @@ function openFamily(name: string, { type, help, labels, buckets }: Definition): 
     labels: [...labels],
     at(...values) {
       const first = values[0] ?? ''
-      const rest = values.length < 2 ? '' : values.length === 2 ? values[1]! : values.slice(1).join('\n')
       let last: Series | undefined
       for (let series = rows.get(first); series; series = series.next) {
-        if (series.rest === rest) return series
+        if (series.has(values)) return series
         last = series
       }
-      const series = buckets ? new Histogram(values, rest, buckets) : new Single(values, rest)
+      const series = buckets ? new Histogram(values, buckets) : new Single(values)
       if (last) last.next = series
       else rows.set(first, series)
       return series

@@ -270,6 +270,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   /** The index, without what has expired. */
   const places = () => {
+    if (index.size() === 0) return index
     note(index.ended(Date.now(), 1_000).map(id => ({ id, drop: true })))
     return index
   }

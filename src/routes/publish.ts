@@ -135,13 +135,15 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
           details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }]
         })
       }
-      const { accepted, options, names } = await understood(request, scope)
+      const { accepted, options, names } = understood(request, jsonBody(request), scope)
       return deps.explain({ notification: accepted.notification, scope, options, ...(names ? { names } : {}) })
     }
   )
 
   async function publish(request: FastifyRequest, reply: FastifyReply, scope: Scope): Promise<FastifyReply> {
-    const { accepted, options, names } = await understood(request, scope)
+    const body = jsonBody(request)
+    if ((request.body as Buffer).length > largeBytes) await turn()
+    const { accepted, options, names } = understood(request, body, scope)
     const { raw } = reply
     let gone: (() => void) | undefined
     let answered: (() => void) | undefined
@@ -166,17 +168,14 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     answered = published.answered
     const { result, verdict } = published
     if (verdict.status >= 503) reply.header('retry-after', '5')
-    const body = 'code' in verdict ? { ...errorBody(verdict.code), ...result } : result
+    const answer = 'code' in verdict ? { ...errorBody(verdict.code), ...result } : result
     return reply
       .code(verdict.status)
       .header('content-type', 'application/json; charset=utf-8')
-      .send(JSON.stringify(body))
+      .send(JSON.stringify(answer))
   }
 
-  async function understood(request: FastifyRequest, scope: Scope) {
-    const body = jsonBody(request)
-    // Reading a large body takes its time: others get the event loop before it goes on.
-    if ((request.body as Buffer).length > largeBytes) await new Promise(resolve => setImmediate(resolve))
+  function understood(request: FastifyRequest, body: unknown, scope: Scope) {
     const reading = accept(body, request.body as Buffer, deps.now())
     if (!reading.ok) {
       deps.received(undefined)
@@ -206,7 +205,10 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
   }
 }
 
+/** Reading a larger body takes its time: others get the event loop before it goes on. */
 const largeBytes = 256 * 1024
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 function isScope(text: string): text is Scope {
   return (scopes as readonly string[]).includes(text)
