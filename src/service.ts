@@ -13,6 +13,7 @@ import { createPoller, type PollerEvents } from './health/poller.js'
 import { deadLetterLog, publishLog } from './log.js'
 import { createMetrics } from './metrics.js'
 import { createMode } from './mode.js'
+import { Crowd } from './pipeline/crowd.js'
 import { createDeadLetters } from './pipeline/dead-letters.js'
 import { createDeliver, type DeliveryEvents } from './pipeline/deliver.js'
 import { type DeadLetter, deadId, type Entry, entryId } from './pipeline/entry.js'
@@ -85,7 +86,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   const deliveryLog = createDeliveryLog({ now })
   const logged = publishLog(log)
   const letters = deadLetterLog(log)
-  const inHand = new Set<Job>()
+  const inHand = new Crowd<Job>()
 
   const roster = createRoster(
     together<RosterEvents>(['appeared', 'gone', 'applied'], () => [
@@ -270,7 +271,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
 
   /** A delivery out of the queue whose outcome is not durable yet: the store has let go of it, the log waits for that. */
   function underWay(id: string) {
-    for (const { entry, stored, folded } of inHand) {
+    for (const { entry, stored, folded } of inHand.all()) {
       const found = [...(stored ? [entry] : []), ...folded].find(each => each.id === id)
       if (found) return viewOf(found)
     }

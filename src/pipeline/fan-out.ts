@@ -215,6 +215,7 @@ export class FanOut {
       records: isWhole ? admission.records : this.#recordsOf(part.alerts),
       // After a pause others may have been at it.
       fresh: !ifOwed && admission.isNew && this.deps.isLatest(admission),
+      seat: 0,
       running: false,
       handing: undefined
     }

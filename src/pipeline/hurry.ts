@@ -1,6 +1,8 @@
 /** A publish's bound on waiting: once it is over, whoever still waits for its turn stops waiting. */
 export interface Hurry {
   readonly over: boolean
+  /** Its place among those under way. */
+  seat: number
   end(): void
   /** True once the promise resolved, or false if the bound came first. */
   beat(promise: Promise<unknown>): Promise<boolean>
@@ -12,6 +14,7 @@ export function createHurry(): Hurry {
 
 class Bound implements Hurry {
   over = false
+  seat = 0
   #wake: (() => void)[] | undefined
 
   end(): void {
@@ -32,4 +35,4 @@ class Bound implements Hurry {
 }
 
 /** For work that nobody waits for: it never has to stop waiting. */
-export const unhurried: Hurry = { over: false, end() {}, beat: promise => promise.then(() => true) }
+export const unhurried: Hurry = { over: false, seat: 0, end() {}, beat: promise => promise.then(() => true) }

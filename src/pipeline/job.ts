@@ -35,6 +35,8 @@ export interface Job {
   readonly records: readonly (Fields | undefined)[] | undefined
   /** The publish is a new round of its key, so the ledger cannot know of it. */
   readonly fresh: boolean
+  /** Its place among those in hand. */
+  seat: number
   /** An attempt is under way. */
   running: boolean
   /** The running attempt is being written down: its outcome must not be before that. */

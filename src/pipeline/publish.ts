@@ -1,6 +1,7 @@
 import type { Store } from '../queues/contract.js'
 import { type Accepted, stampedAt } from './accept.js'
 import { createAdmissions } from './admission.js'
+import { Crowd } from './crowd.js'
 import type { Deliver } from './deliver.js'
 import { newId } from './entry.js'
 import { type Delivery, FanOut } from './fan-out.js'
@@ -79,7 +80,7 @@ export function createPublish(deps: PublishDeps): Publish {
   const { dedupWindowMs } = deps
   const admissions = createAdmissions({ store, dedupWindowMs, now, warn: events.warn })
   const fanOutDeps = { deliver, isLatest: admissions.isLatest, now }
-  const underWay = new Set<Hurry>()
+  const underWay = new Crowd<Hurry>()
 
   return {
     async publish(request) {
@@ -97,7 +98,7 @@ export function createPublish(deps: PublishDeps): Publish {
     },
     inFlight: () => underWay.size,
     cutShort() {
-      for (const hurry of underWay) hurry.end()
+      for (const hurry of underWay.all()) hurry.end()
     }
   }
 

@@ -207,6 +207,7 @@ export function createRetry(deps: RetryDeps): Retry {
       notification: notificationOf(clean),
       stored: true,
       folded: [],
+      seat: 0,
       running: false,
       handing: undefined,
       respectBreaker: true,

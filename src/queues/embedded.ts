@@ -57,7 +57,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let journalled = new Map<string, Row>()
   let leaving: Map<string, Row> | undefined
   /** What was read from the tables of late, also that there was nothing. */
-  const recent = new Map<string, Kept | undefined>()
+  let recent = new Map<string, Kept | undefined>()
 
   let groups: Group[] = []
   /** The last group while it is one of notes alone: what is marked in its records joins it. */
@@ -81,7 +81,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (row) return row.kept
     if (recent.has(id)) return recent.get(id)
     const kept = disk.read(id)
-    if (recent.size >= 2_000) recent.clear()
+    if (recent.size >= 2_000) recent = new Map()
     recent.set(id, kept)
     return kept
   }
@@ -151,13 +151,16 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const settle = (batch: readonly Group[]) => {
+    // A map that is emptied one by one leaves old tables behind, and what was in them with those: a new one is cheaper.
+    const isShort = batch.length < groups.length
     for (const { rows } of batch) {
       for (const row of rows) {
         const { id, kept, place } = row
         journalled.set(id, over({ id, kept, place }, journalled.get(id)))
-        if (fresh.get(id) === row) fresh.delete(id)
+        if (isShort && fresh.get(id) === row) fresh.delete(id)
       }
     }
+    if (!isShort) fresh = freshOf(groups)
     resolveInTurns(batch.flatMap(({ waiting }) => waiting ?? []))
   }
 
@@ -210,7 +213,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
         await disk.apply(slice.map(row => (alive(row.kept, now) ? row : { id: row.id, place: null })))
       }
       await disk.settled(upTo, numbers.last())
-      recent.clear()
+      recent = new Map()
     } catch (error) {
       failure = { message: (error as StoreUnavailable).message, at: Date.now() }
       for (const [id, row] of journalled) rows.set(id, over(row, rows.get(id)))
@@ -362,6 +365,13 @@ function placeAfter(change: Change, expired: boolean, current: Place | undefined
   if (change.place !== undefined) return change.place
   if (expired) return null
   return change.expiresAt === undefined ? undefined : current
+}
+
+/** The last row of every record among those that are not journalled. */
+function freshOf(groups: readonly Group[]): Map<string, Staged> {
+  const fresh = new Map<string, Staged>()
+  for (const { rows } of groups) for (const row of rows) fresh.set(row.id, row)
+  return fresh
 }
 
 /** One field more for a change that is not written yet, and for the record that it makes. */
