@@ -61,7 +61,7 @@ export async function openDisk(dir: string): Promise<Disk> {
     verify(file)
     if (fresh) await proveRoom(join(dir, 'room'))
     const env = open<string, string>({ ...options, path: dir })
-    const room = await openRoom(file)
+    const room = await openRoom(file, () => usedBytes(env))
     try {
       const tables = openTables(env)
       const writer = writerOf(env, room)
@@ -136,7 +136,7 @@ function writerOf(env: RootDatabase<string, string>, room: Room): Writer {
   let before: Promise<unknown> = Promise.resolve()
   return (bytes, begin) => {
     const write = async () => {
-      await room.ensure(usedBytes(env), bytes + bytesPerCommit)
+      await room.ensure(bytes + bytesPerCommit)
       await durable(begin())
       env.resetReadTxn()
     }

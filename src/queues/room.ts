@@ -6,8 +6,8 @@ const zeros = Buffer.alloc(1024 ** 2)
 
 /** Keeps a data file longer than what is used of it. */
 export interface Room {
-  /** Resolves once the file has `needed` bytes beyond `used`; rejects with `StoreUnavailable` if the disk is full. */
-  ensure(used: number, needed: number): Promise<void>
+  /** Resolves once the file has `needed` bytes beyond what is used; rejects with `StoreUnavailable` if the disk is full. */
+  ensure(needed: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -15,18 +15,26 @@ export interface Room {
  * A commit of LMDB that meets a full disk leaves its memory in disorder, and one of the next ends the process (seen
  * with lmdb-js 3.5.6: `malloc(): invalid next size`). So it is never let to: what it may write is claimed here first.
  */
-export async function openRoom(file: string): Promise<Room> {
+export async function openRoom(file: string, usedBytes: () => number): Promise<Room> {
   const handle = await open(file, 'r+')
   let size = 0
+  /** What is left at least, if every write so far took all that it claimed: to ask for what is used takes its time. */
+  let left = 0
   return {
-    async ensure(used, needed) {
-      if (size - used >= needed) return
+    async ensure(needed) {
+      left -= needed
+      if (left >= 0) return
+      const used = usedBytes()
+      left = size - used - needed
+      if (left >= 0) return
       try {
         size = (await handle.stat()).size
         size = await extend(handle, size, used + needed + headroomBytes)
       } catch (cause) {
         size = (await handle.stat()).size
         if (size - used < needed) throw new StoreUnavailable('the disk of the queue directory is full', { cause })
+      } finally {
+        left = size - used - needed
       }
     },
     close: () => handle.close()
