@@ -61,7 +61,8 @@ export async function startWith(
   const file = join(directory, 'targets.json')
   writeFileSync(file, JSON.stringify({ targets }))
   const env = { HOST: '127.0.0.1', DISCOVERY: 'file', TARGETS_FILE: file, QUEUE_DIR: join(directory, 'data'), ...own }
-  return startMeasured(['dist/main.js'], env, origin => fetch(`${origin}/readyz`))
+  // As `npm start` and the image start it.
+  return startMeasured(['--max-semi-space-size=64', 'dist/main.js'], env, origin => fetch(`${origin}/readyz`))
 }
 
 /** Starts the bare fan-out to so many targets at one URL. */
