@@ -33,7 +33,7 @@ interface Group {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
-const journalBytesPerWrite = 1_000_000
+const journalBytesPerWrite = 250_000
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
