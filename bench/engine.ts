@@ -14,7 +14,8 @@ import { readTarget } from '../src/targets/target.js'
 
 const quiet = () => {}
 const answering: Sender = {
-  send: async () => ({ statusCode: 202, headers: {}, body: '' }),
+  send: (_target, _request, _options, whom) =>
+    queueMicrotask(() => whom.exchanged({ statusCode: 202, headers: {}, body: '' })),
   retire: async () => {},
   close: async () => {}
 }
