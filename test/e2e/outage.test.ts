@@ -92,7 +92,7 @@ receivers:
   })
 
   t.test('what fires and resolves during a target’s outage is one message in a chat, and none on a pager', async t => {
-    const { hook, pager, place, nodes, settled } = await chain(t, 2)
+    const { hook, pager, place, nodes, settled } = await chain(t, 1)
     await place.start()
     for (const { answer } of [hook, pager]) answer({ status: 503 })
     await fire(nodes, 'A')
