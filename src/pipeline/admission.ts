@@ -13,6 +13,7 @@ import {
 } from './ledger.js'
 import type { PublishRequest } from './publish.js'
 import type { Verdict } from './result.js'
+import { turn } from './turn.js'
 
 /** A notification's place in the order of acceptance, and what its key means. */
 export interface Admission {
@@ -72,7 +73,7 @@ export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionD
   async function readInTurns(ids: readonly string[]): Promise<(Fields | undefined)[]> {
     const records: (Fields | undefined)[] = []
     for (let from = 0; from < ids.length; from += readAtOnce) {
-      if (from > 0) await new Promise(resolve => setImmediate(resolve))
+      if (from > 0) await turn()
       for (const record of await store.read(ids.slice(from, from + readAtOnce))) records.push(record)
     }
     return records

@@ -10,7 +10,7 @@ import {
   slotId,
   stored
 } from './entry.js'
-import type { Round } from './ledger.js'
+import { roundOf } from './ledger.js'
 
 export interface LetterFilter {
   readonly target?: string | undefined
@@ -89,9 +89,7 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
       const dueAt = Math.max(now(), nextAt.get(letter.target) ?? 0)
       nextAt.set(letter.target, dueAt + options.spacingMs)
       const ledgers = await store.read(letter.refs.map(ref => ledgerId(ref.key)))
-      const current = letter.refs.filter(
-        ({ round }, index) => (ledgers[index]?.m as Round | undefined)?.round === round
-      )
+      const current = letter.refs.filter(({ round }, index) => roundOf(ledgers[index])?.round === round)
       await store.write(back({ ...letter, refs: current }, dueAt, now()))
       events.replayed(letter.target, 'queued')
       events.removed(letter.target)

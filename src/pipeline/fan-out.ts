@@ -10,6 +10,7 @@ import type { LiveTarget } from './live.js'
 import type { PublishRequest } from './publish.js'
 import type { Choice } from './select.js'
 import { createSlots, type Slots } from './slots.js'
+import { turn } from './turn.js'
 
 /** One target's delivery: its parts on their way, and what came of them so far. */
 export interface Delivery {
@@ -60,7 +61,6 @@ type Send = Choice & { readonly kind: 'send' }
 
 /** Starts every chosen delivery, all in parallel, and gathers their results. */
 export class FanOut {
-  readonly deliveries: readonly Delivery[]
   /** Resolves once every part of every delivery has ended. */
   readonly ended: Promise<void>
   readonly #deliveries: readonly Running[]
@@ -95,10 +95,13 @@ export class FanOut {
     this.#refs = key === undefined ? noRefs : [{ key, round }]
     this.#room = maxConcurrent > 0 && maxConcurrent < choices.length ? createSlots(maxConcurrent) : undefined
     this.#deliveries = choices.map(choice => this.#open(choice))
-    this.deliveries = this.#deliveries
     this.#started = this.#startAll()
     if (this.#started) void this.#started.then(() => this.#leave())
     else this.#leave()
+  }
+
+  get deliveries(): readonly Delivery[] {
+    return this.#deliveries
   }
 
   /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
@@ -248,8 +251,6 @@ export class FanOut {
 const noParts: readonly Part[] = []
 
 const failures = (choice: Choice): number => (choice.kind === 'send' && choice.live.last?.success === false ? 1 : 0)
-
-const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 function partsOf(choice: Send, notification: Notification): readonly Part[] {
   return choice.live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]

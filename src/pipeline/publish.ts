@@ -20,6 +20,7 @@ import {
 import type { Roster } from './roster.js'
 import { choose, type Scope } from './select.js'
 import type { Tracer } from './tracer.js'
+import { turn } from './turn.js'
 
 export interface PublishRequest {
   readonly accepted: Accepted
@@ -172,8 +173,6 @@ export function createPublish(deps: PublishDeps): Publish {
 }
 
 type Outcome = Parameters<typeof tallyOf>[0][number]
-
-const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 function outcomeOf({ choice, results }: Delivery, tookMs: number): Outcome {
   return { choice, parts: results.map(result => result ?? timedOut(tookMs)) }

@@ -12,7 +12,7 @@ import {
   stateField
 } from './entry.js'
 import type { Job } from './job.js'
-import type { Round } from './ledger.js'
+import { roundOf } from './ledger.js'
 import { type TargetState, unpackState } from './lifecycle.js'
 import { isSame } from './takeover.js'
 
@@ -58,7 +58,7 @@ export function createRecall(store: Store): Recall {
       const field = outcomeField(entry.target)
       const isDelivered = (ledger: Fields | undefined): boolean => typeof ledger?.[field] === 'string'
       const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
-        entry.part === '' && ledger !== undefined && (ledger.m as Round | undefined)?.round !== round
+        entry.part === '' && ledger !== undefined && roundOf(ledger)?.round !== round
       const read = (records: readonly (Fields | undefined)[]): Known => {
         const ledgers = records.slice(3 + alerts.length)
         // How an earlier round ends is no business of the one that began since.

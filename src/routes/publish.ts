@@ -7,6 +7,7 @@ import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptio
 import type { Published, PublishRequest } from '../pipeline/publish.js'
 import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
+import { turn } from '../pipeline/turn.js'
 import { ErrorBody, jsonBody, readNothing } from './http.js'
 
 export interface PublishRoutes {
@@ -207,8 +208,6 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
 
 /** Reading a larger body takes its time: others get the event loop before it goes on. */
 const largeBytes = 256 * 1024
-
-const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 function isScope(text: string): text is Scope {
   return (scopes as readonly string[]).includes(text)
