@@ -33,6 +33,8 @@ export interface PublishRequest {
   /** Tells the Alertmanagers of an HA pair apart. */
   readonly sender: string
   readonly traceparent?: string
+  /** Asked for by hand: no filter keeps it from its targets. */
+  readonly unfiltered?: boolean
   /** Calls back, at most once, when the caller hangs up before the answer. */
   onGone(callback: () => void): void
 }
@@ -105,14 +107,15 @@ export function createPublish(deps: PublishDeps): Publish {
 
   async function publish(request: PublishRequest, hurry: Hurry): Promise<Published> {
     const acceptedAt = now()
-    const { accepted, options, scope, names } = request
+    const { accepted, options, scope, names, unfiltered } = request
     const many = accepted.notification.alerts.length > manyAlerts
     if (many) await turn()
     const admitted = admissions.admit(request, acceptedAt)
     const admission = admitted instanceof Promise ? await admitted : admitted
     const notification = stampedAt(accepted, admission.known?.beganAt)
     const { healthIntervalMs } = deps
-    const selection = { scope, names, options, now: acceptedAt, healthIntervalMs, records: admission.records }
+    const { records } = admission
+    const selection = { scope, names, unfiltered, options, now: acceptedAt, healthIntervalMs, records }
     const choices = choose(notification, roster, selection)
     // Who is under way was looked at in one turn with what is recorded: nobody is missed in between.
     if (many) await turn()

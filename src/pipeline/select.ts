@@ -43,6 +43,8 @@ export interface Selection {
   readonly scope: Scope
   /** Required for `named`, narrows the others. */
   readonly names?: readonly string[] | undefined
+  /** Filters let everything through. */
+  readonly unfiltered?: boolean | undefined
   readonly options: EffectiveOptions
   readonly now: number
   readonly healthIntervalMs: number
@@ -99,8 +101,8 @@ export function leftOut(
 type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>
 
 /** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
-function passingOf(live: LiveTarget, notification: Notification, { records }: Selection): Passing {
-  const { alerts } = notification
+function passingOf(live: LiveTarget, { alerts }: Notification, { records, unfiltered }: Selection): Passing {
+  if (unfiltered) return { alerts }
   const passing: Alert[] = []
   let ifOwed: Set<Alert> | undefined
   for (const [index, alert] of alerts.entries()) {

@@ -6,7 +6,10 @@ import type { EffectiveOptions } from './options.js'
 import type { Publish } from './publish.js'
 import type { TargetResult } from './result.js'
 
-/** Sends a marked alert to one target on the real path, then resolves it; the result is that of the firing. */
+/**
+ * Sends a marked alert to one target on the real path, whatever its filter says, then resolves it; the result is that of
+ * the firing.
+ */
 export async function sendTestAlert(
   live: LiveTarget,
   publish: Publish,
@@ -52,6 +55,7 @@ export async function sendTestAlert(
       },
       scope: 'named',
       names: [live.name],
+      unfiltered: true,
       options: { ...defaults, checkHealth: false },
       bytes: Buffer.alloc(0),
       sender: 'test',

@@ -156,6 +156,17 @@ t.test('a test alert goes the real way, marked, and is resolved', async t => {
   })
 })
 
+t.test('a test alert reaches a target whose filter would leave it out', async t => {
+  const hook = await startStandIn(t)
+  const filter = { severities: ['critical'], match_labels: { team: 'ops' } }
+  const service = await startTestService(t, { targets: [{ ...webhook('hook', hook.url), filter }] })
+  t.match((await service.post('/api/v1/targets/hook/test')).body, { success: true, skipped: false, status_code: 200 })
+  t.match(
+    hook.requests.map(each => each.json()),
+    [{ status: 'firing' }, { status: 'resolved', alerts: [{ alert_name: 'AlertFanoutTest' }] }]
+  )
+})
+
 t.test('a circuit that is reset lets through what waited', async t => {
   const hook = await startStandIn(t, [{ status: 403 }, {}])
   const service = await startTestService(t, { env: { RETRY_BASE: '1h' }, targets: [webhook('hook', hook.url)] })

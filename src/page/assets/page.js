@@ -159,8 +159,7 @@ async function act(button) {
 
 const skipReasons = {
   circuit_open: 'its circuit is open',
-  disabled: 'it is disabled',
-  filtered: 'its filter leaves the test alert out'
+  disabled: 'it is disabled'
 }
 
 /** What an answer means, in words, by what was asked for. */
