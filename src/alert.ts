@@ -3,8 +3,7 @@ import Type, { type Static } from 'typebox'
 export const AlertStatus = Type.Enum(['firing', 'resolved'])
 export type AlertStatus = Static<typeof AlertStatus>
 
-export const Severity = Type.Enum(['critical', 'warning', 'info', 'noise'])
-export type Severity = Static<typeof Severity>
+const Severity = Type.Enum(['critical', 'warning', 'info', 'noise'])
 
 const Text = Type.Record(Type.String(), Type.String())
 

@@ -3,7 +3,7 @@ import { type Place, StoreUnavailable } from './contract.js'
 import type { Tables } from './disk.js'
 
 /** The form in which this version keeps its data. A new one needs an upgrade from the one before. */
-export const currentSchema = 2
+const currentSchema = 2
 
 /** From each older form to the next. They run in one transaction with the new number: all or nothing. */
 const upgrades: Record<number, (tables: Tables) => void> = {

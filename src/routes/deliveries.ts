@@ -3,7 +3,7 @@ import { ApiError } from '../errors.js'
 import { ErrorBody, pageOf, paging, type Routes } from './http.js'
 import { Attempt } from './queue.js'
 
-export const deliveryStates = ['delivered', 'queued', 'refused', 'failed', 'nothing'] as const
+const deliveryStates = ['delivered', 'queued', 'refused', 'failed', 'nothing'] as const
 
 export const DeliveryView = Type.Object({
   id: Type.String(),

@@ -34,7 +34,7 @@ const common = {
   ),
   options: Type.Optional(PublishOptions)
 }
-export const PublishBody = Type.Union([
+const PublishBody = Type.Union([
   AlertmanagerWebhook,
   Type.Object({ alert: AlertInput, ...common }, { description: 'One alert.' }),
   Type.Object(

@@ -28,7 +28,7 @@ export const Attempt = Type.Object({
 })
 
 /** What waits for a target, or was given up. */
-export const EntryView = Type.Object({
+const EntryView = Type.Object({
   id: Type.String(),
   target: Type.String(),
   target_type: Type.String(),
@@ -45,7 +45,7 @@ export const EntryView = Type.Object({
   error_type: Type.Optional(Type.String()),
   error_reason: Type.Optional(Type.Enum([...errorReasons]))
 })
-export const DeadLetterView = Type.Object({ ...EntryView.properties, buried_at: Type.String() })
+const DeadLetterView = Type.Object({ ...EntryView.properties, buried_at: Type.String() })
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 

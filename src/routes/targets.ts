@@ -24,7 +24,7 @@ export interface TargetRoutes {
 const Name = Type.Object({ name: Type.String() })
 const Time = (description: string) => Type.Union([Type.String(), Type.Null()], { description })
 
-export const HealthView = Type.Object({
+const HealthView = Type.Object({
   target_name: Type.String(),
   status: Type.Enum([...healthStatuses]),
   latency_ms: Type.Union([Type.Number(), Type.Null()], { description: 'Of the last check, in milliseconds.' }),
@@ -33,9 +33,9 @@ export const HealthView = Type.Object({
   consecutive_failures: Type.Integer(),
   error_reason: Type.Union([Type.Enum([...errorReasons]), Type.Null()])
 })
-export type HealthView = Static<typeof HealthView>
+type HealthView = Static<typeof HealthView>
 
-export const CircuitView = Type.Object({
+const CircuitView = Type.Object({
   state: Type.Enum(['closed', 'open', 'half_open']),
   failures: Type.Integer({ description: 'Failures in a row while closed.' }),
   reason: Type.Union([Type.Enum([...errorReasons]), Type.Null()], { description: 'Why it opened.' }),
@@ -70,7 +70,7 @@ export type TargetView = Static<typeof TargetView>
 const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString())
 
 /** A target's health as the API shows it. */
-export function healthView(live: LiveTarget, now: number, rules: Pick<HealthRules, 'intervalMs'>): HealthView {
+function healthView(live: LiveTarget, now: number, rules: Pick<HealthRules, 'intervalMs'>): HealthView {
   const { health } = live
   return {
     target_name: live.name,

@@ -12,7 +12,7 @@ const counted = {
   dead_letters: Type.Integer()
 }
 
-export const Point = Type.Object({
+const Point = Type.Object({
   at: Type.String({ description: 'RFC 3339: when the interval began.' }),
   ...counted,
   avg_duration_ms: Type.Number({ description: 'Of the publishes, in milliseconds.' }),
