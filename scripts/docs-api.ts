@@ -6,7 +6,7 @@ interface Operation {
   description?: string
   tags?: string[]
   parameters?: { name: string; in: string; description?: string; required?: boolean; schema: Node }[]
-  requestBody?: { content: Record<string, { schema: Node }> }
+  requestBody?: { required: boolean; content: Record<string, { schema: Node }> }
   responses: Record<string, { description?: string; content?: Record<string, { schema: Node }> }>
 }
 
@@ -49,7 +49,10 @@ function oneRoute(title: string, operation: Operation, told: Map<string, string>
     text += `\n${once(`the parameters of ${linkTo(title)}`, tableOf(['parameter', 'in', 'is', ''], rows), told)}`
   }
   const body = requestBody && Object.values(requestBody.content)[0]?.schema
-  if (body) text += `\n${once(`the body of ${linkTo(title)}`, bodyText(body), told)}`
+  if (body) {
+    if (!requestBody.required) text += '\nThe body may be left out.\n'
+    text += `\n${once(`the body of ${linkTo(title)}`, bodyText(body), told)}`
+  }
   const failures = Object.keys(responses).filter(status => Number(status) >= 400)
   for (const [status, { description = '', content }] of Object.entries(responses)) {
     if (failures.includes(status)) continue

@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
+import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
 import type { Access } from './access.js'
 import { ApiError, type ErrorCode, errorBody } from './errors.js'
@@ -13,6 +14,7 @@ import { type QueueRoutes, queueRoutes } from './routes/queue.js'
 import { type StatisticsRoutes, statisticsRoutes } from './routes/statistics.js'
 import { type StatusRoutes, statusRoutes } from './routes/status.js'
 import { type TargetRoutes, targetRoutes } from './routes/targets.js'
+import { reader } from './schema.js'
 
 export interface AppDeps {
   readonly log: FastifyBaseLogger
@@ -115,6 +117,12 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       const role = route.config?.role ?? 'read'
       const described = role === 'open' || schema?.hide ? schema : { ...schema, description: `Token: ${role}.` }
       return { url, schema: described }
+    },
+    transformObject: document => {
+      if (!('openapiObject' in document)) return document.swaggerObject
+      const paths = (document.openapiObject.paths ?? {}) as Record<string, Record<string, Operation>>
+      for (const path of Object.values(paths)) tellWhatIsRequired(Object.values(path))
+      return document.openapiObject
     }
   })
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { docExpansion: 'list' } })
@@ -141,6 +149,17 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 /** The API's description as the committed openapi.yaml has it. */
 export function openApiText(app: FastifyInstance): string {
   return stringify(JSON.parse(JSON.stringify(app.swagger())), { lineWidth: 120, aliasDuplicateObjects: false })
+}
+
+interface Operation {
+  requestBody?: { required: boolean; content: Record<string, { schema: TSchema }> }
+}
+
+/** The plugin calls every body required. One that may be empty may be left out, as `readInput` reads it. */
+function tellWhatIsRequired(operations: readonly Operation[]): void {
+  for (const { requestBody } of operations)
+    if (requestBody)
+      requestBody.required = Object.values(requestBody.content).every(({ schema }) => !reader(schema)({}).ok)
 }
 
 function codeOf(statusCode: number | undefined): ErrorCode {

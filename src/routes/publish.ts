@@ -22,13 +22,21 @@ export interface PublishRoutes {
 const AlertmanagerWebhook = Type.Object(
   {
     version: Type.Literal('4'),
-    receiver: Type.String(),
-    groupKey: Type.String(),
+    receiver: Type.Optional(Type.String()),
+    groupKey: Type.Optional(Type.String()),
     alerts: Type.Array(Type.Object({ status: Type.Enum(['firing', 'resolved']) }))
   },
   { description: 'Alertmanager webhook, version 4, as Alertmanager posts it. Unknown fields are kept.' }
 )
 const common = {
+  receiver: Type.Optional(Type.String({ description: 'Receiver of the group, as Alertmanager names it.' })),
+  group_key: Type.Optional(
+    Type.String({ description: 'What the group is known by over time. Default: its alerts’ fingerprints.' })
+  ),
+  group_labels: Type.Optional(
+    Type.Record(Type.String(), Type.String(), { description: 'Labels that all of the group have, for titles.' })
+  ),
+  external_url: Type.Optional(Type.String({ description: 'Where the sender can be looked at.' })),
   target_names: Type.Optional(
     Type.Array(Type.String(), { description: 'Required on the named route; narrows the others.' })
   ),
@@ -43,15 +51,19 @@ const PublishBody = Type.Union([
   )
 ])
 
+const asText = (option: keyof PublishOptions) =>
+  Type.Optional(Type.String({ description: `As options.${option}, which counts where both are given.` }))
 const PublishQuery = Type.Object({
   target: Type.Optional(
-    Type.Array(Type.String(), { description: 'Target names, repeated: the same as target_names.' })
+    Type.Array(Type.String(), {
+      description: 'Target names, repeated: as target_names, which counts where both are given.'
+    })
   ),
-  timeout: Type.Optional(Type.String()),
-  max_concurrent: Type.Optional(Type.String()),
-  check_health: Type.Optional(Type.String()),
-  health_strategy: Type.Optional(Type.String()),
-  respect_circuit_breakers: Type.Optional(Type.String())
+  timeout: asText('timeout'),
+  max_concurrent: asText('max_concurrent'),
+  check_health: asText('check_health'),
+  health_strategy: asText('health_strategy'),
+  respect_circuit_breakers: asText('respect_circuit_breakers')
 })
 
 const Failed = Type.Object({ ...ErrorBody.properties, ...Type.Partial(PublishResult).properties })
@@ -70,7 +82,7 @@ const answers = {
   504: Failed
 }
 const statuses = {
-  200: 'every chosen target has it',
+  200: 'every target that was let through has it; success is false where there was none',
   202: 'nobody has it yet, and everybody who should is durably owed it',
   207: 'some have it, the others are owed it or refused it'
 }
@@ -121,7 +133,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
         summary: 'What a publish would do, without doing it',
         tags: ['publish'],
         body: PublishBody,
-        response: { 200: Explanation, 400: ErrorBody },
+        response: { 200: Explanation, 400: ErrorBody, 413: ErrorBody, 415: ErrorBody },
         querystring: Type.Object({
           scope: Type.Optional(Type.Enum([...scopes], { default: 'all' })),
           ...PublishQuery.properties

@@ -75,7 +75,8 @@ const letterView = (letter: DeadLetter): Static<typeof DeadLetterView> => ({
 })
 
 const Counts = Type.Object(Object.fromEntries(priorities.map(name => [name, Type.Integer()])))
-const Queue = Type.Object({
+/** The queue as `/status` and `/api/v1/queue` show it. */
+export const Queue = Type.Object({
   backend: Type.String(),
   available: Type.Boolean(),
   warnings: Type.Array(Type.String()),
@@ -91,7 +92,7 @@ const Queue = Type.Object({
   )
 })
 
-/** The queue as `/status` and `/api/v1/queue` show it. */
+/** The queue as it is now. */
 export async function queueView({
   store,
   workers,

@@ -2,10 +2,12 @@ import Type from 'typebox'
 import type { Invalid } from '../discovery/contract.js'
 import { ApiError } from '../errors.js'
 import { type HealthRules, healthStatuses, statusNow } from '../health/state.js'
+import { Mode } from '../mode.js'
 import type { EffectiveOptions } from '../pipeline/options.js'
 import type { Roster } from '../pipeline/roster.js'
-import { Problem, type Routes } from './http.js'
-import { type QueueRoutes, queueView } from './queue.js'
+import { Statistics } from '../statistics.js'
+import { ErrorBody, Problem, type Routes } from './http.js'
+import { Queue, type QueueRoutes, queueView } from './queue.js'
 
 /** What is known of discovery, for `/status`. */
 export interface DiscoveryStatus {
@@ -27,8 +29,8 @@ export interface StatusRoutes extends Pick<QueueRoutes, 'store' | 'workers' | 'n
   discovery(): DiscoveryStatus
   readiness(): Readiness
   inFlight(): { publishes: number; deliveries: number }
-  mode(): unknown
-  publishStatistics(): unknown
+  mode(): Mode
+  publishStatistics(): Statistics['publish']
 }
 
 const Counts = Type.Record(Type.String(), Type.Integer())
@@ -36,7 +38,7 @@ const Status = Type.Object({
   version: Type.String(),
   uptime_seconds: Type.Number(),
   status: Type.Enum(['ready', 'starting', 'draining']),
-  mode: Type.Unknown(),
+  mode: Mode,
   options: Type.Object({
     timeout_ms: Type.Number(),
     adaptive_timeout: Type.Boolean(),
@@ -68,8 +70,8 @@ const Status = Type.Object({
     by_circuit: Counts
   }),
   in_flight: Type.Object({ publishes: Type.Integer(), deliveries: Type.Integer() }),
-  queue: Type.Unknown(),
-  publish: Type.Unknown()
+  queue: Queue,
+  publish: Statistics.properties.publish
 })
 
 /** Status and probes. */
@@ -84,20 +86,33 @@ export function statusRoutes(app: Routes, deps: StatusRoutes): void {
       () => status(deps)
     )
   }
-  app.get('/healthz', { config: { role: 'open' }, schema: { summary: 'Liveness', tags: ['status'] } }, async () => ({
-    status: 'alive'
-  }))
+  app.get(
+    '/healthz',
+    {
+      config: { role: 'open' },
+      schema: {
+        summary: 'Liveness',
+        tags: ['status'],
+        response: { 200: Type.Object({ status: Type.Literal('alive') }) }
+      }
+    },
+    async () => ({ status: 'alive' as const })
+  )
   app.get(
     '/readyz',
     {
       config: { role: 'open' },
-      schema: { summary: 'Readiness: targets known, queue opened, not draining', tags: ['status'] }
+      schema: {
+        summary: 'Readiness: targets known, queue opened, not draining',
+        tags: ['status'],
+        response: { 200: Type.Object({ status: Type.Literal('ready') }), 503: ErrorBody }
+      }
     },
     async () => {
       const readiness = deps.readiness()
       if (readiness !== 'ready')
         throw new ApiError(readiness === 'draining' ? 'DRAINING' : 'NOT_READY', { retryAfterSeconds: 5 })
-      return { status: 'ready' }
+      return { status: 'ready' as const }
     }
   )
 }

@@ -151,3 +151,19 @@ t.test(
     t.match((await service.get('/metrics')).headers.get('content-type'), 'text/plain')
   }
 )
+
+t.test('a body that the API calls required may not be left out, any other may', async t => {
+  const service = await startTestService(t, {})
+  const { paths } = (await service.get('/openapi.json')).body
+  const required: Record<string, boolean> = {}
+  for (const [path, { post }] of Object.entries<{ post?: { requestBody?: { required: boolean } } }>(paths)) {
+    if (!post?.requestBody) continue
+    required[path] = post.requestBody.required
+    t.equal((await service.send('POST', path)).status === 400, required[path], path)
+  }
+  t.same(required, {
+    ...Object.fromEntries(Object.values(publishPaths).map(path => [path, true])),
+    '/api/v1/dead-letters/{id}/replay': false,
+    '/api/v1/dead-letters/replay': false
+  })
+})
