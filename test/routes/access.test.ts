@@ -46,7 +46,7 @@ const routes: [method: string, path: string, roles: string[]][] = [
   ['POST', '/api/v1/stats/reset', []],
   ['GET', '/api/v1/publishing/mode', ['read']]
 ]
-const open = ['/', '/healthz', '/readyz', '/metrics', '/openapi.json', '/openapi.yaml']
+const open = ['/', '/docs', '/healthz', '/readyz', '/metrics', '/openapi.json', '/openapi.yaml']
 
 t.test('with tokens each route takes those that its role allows, and no other', async t => {
   const hook = await startStandIn(t)
