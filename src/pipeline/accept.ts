@@ -3,6 +3,7 @@ import { Alert, type AlertStatus, Classification, commonOf, type Notification } 
 import { fingerprintOf } from '../fingerprint.js'
 import { type Problem, type Reading, reader } from '../schema.js'
 import { optionsFromBody, type PublishOptions } from './options.js'
+import { turn } from './turn.js'
 
 const oneHourMs = 3_600_000
 
@@ -59,11 +60,42 @@ export function stampedAt({ notification, stamp }: Accepted, firstAt: number | u
 
 type Raw = Record<string, unknown>
 
+/** Alerts that are read before others get the event loop. */
+const readAtOnce = 1_000
+
+/** A body whose alerts are being read. */
+interface Read {
+  readonly body: Raw
+  readonly list: readonly unknown[]
+  readonly now: number
+  readonly alerts: Alert[]
+  readonly problems: Problem[]
+  /** How many of the list have been read. */
+  count: number
+  oddAlerts: number
+}
+
 /**
  * Understands a body of any of the three shapes, told apart by their keys. `bytes` is the body as it came, `now` in
  * milliseconds since the epoch. All problems are reported at once; none of them carries a value.
  */
 export function accept(body: unknown, bytes: Buffer, now: number): Reading<Accepted> {
+  const read = begin(body, now)
+  if ('ok' in read) return read
+  readOn(read, read.list.length)
+  return whole(read, bytes)
+}
+
+/** The same for a body that may be large: others get the event loop first, since parsing it took its time, and in between. */
+export async function acceptInTurns(body: unknown, bytes: Buffer, now: number): Promise<Reading<Accepted>> {
+  await turn()
+  const read = begin(body, now)
+  if ('ok' in read) return read
+  while (readOn(read, readAtOnce)) await turn()
+  return whole(read, bytes)
+}
+
+function begin(body: unknown, now: number): Read | Refusal {
   if (!isObject(body))
     return refuse('body', 'is not a JSON object', 'send an Alertmanager webhook, {"alert": {…}} or {"alerts": […]}')
   const { alert, alerts, version } = body
@@ -72,32 +104,42 @@ export function accept(body: unknown, bytes: Buffer, now: number): Reading<Accep
   if (!one && !Array.isArray(alerts)) return refuse('alerts', 'is not a list', 'send "alert": {…} or "alerts": […]')
   const list = one ? [alert] : (alerts as unknown[])
   if (list.length === 0) return refuse('alerts', 'is empty', 'send at least one alert')
-  if (!one && version !== undefined) return acceptAlertmanager(body, list, bytes, now)
-  if (isDeeper(body, maxDepth)) return refuse('body', 'is nested too deeply', `use at most ${maxDepth} levels`)
-  return acceptOwn(body, list, one ? ['alert'] : undefined, now)
+  if (!isAlertmanagers(body) && isDeeper(body, maxDepth))
+    return refuse('body', 'is nested too deeply', `use at most ${maxDepth} levels`)
+  return { body, list, now, alerts: [], problems: [], count: 0, oddAlerts: 0 }
 }
 
-function acceptAlertmanager(body: Raw, rawAlerts: unknown[], bytes: Buffer, now: number): Reading<Accepted> {
-  const problems: Problem[] = []
-  const alerts: Alert[] = []
-  let oddAlerts = 0
-  for (let index = 0; index < rawAlerts.length; index++) {
-    const raw = rawAlerts[index]
-    const status = isObject(raw) ? raw.status : undefined
-    if (!isObject(raw))
-      problems.push({
-        field: `alerts[${index}]`,
-        message: 'is not an object',
-        suggestion: 'send alerts as Alertmanager does'
-      })
-    else if (status !== 'firing' && status !== 'resolved') problems.push(badStatus(`alerts[${index}].status`))
-    else {
-      const { alert, odd } = alertmanagerAlert(raw, status, now)
-      if (odd) oddAlerts++
-      alerts.push(alert)
-    }
-    if (problems.length === maxProblems) break
-  }
+/** Alertmanager's own bodies say their version, beside a list of alerts. */
+const isAlertmanagers = ({ version, alerts }: Raw): boolean => version !== undefined && alerts !== undefined
+
+/** Reads so many more of the alerts; false if that was all, or all whose problems are told. */
+function readOn(read: Read, many: number): boolean {
+  const { body, list, problems } = read
+  const readNext = isAlertmanagers(body) ? readAlertmanagers : readOwn
+  const end = Math.min(read.count + many, list.length)
+  while (read.count < end && problems.length < maxProblems) readNext(read, list[read.count++])
+  return read.count < list.length && problems.length < maxProblems
+}
+
+function whole(read: Read, bytes: Buffer): Reading<Accepted> {
+  return isAlertmanagers(read.body) ? wholeAlertmanagers(read, bytes) : wholeOwn(read)
+}
+
+function readAlertmanagers(read: Read, raw: unknown): void {
+  const status = isObject(raw) ? raw.status : undefined
+  if (!isObject(raw))
+    read.problems.push({
+      field: lastRead(read),
+      message: 'is not an object',
+      suggestion: 'send alerts as Alertmanager does'
+    })
+  else if (status !== 'firing' && status !== 'resolved') read.problems.push(badStatus(`${lastRead(read)}.status`))
+  else read.alerts.push(alertmanagersAlert(read, raw, status))
+}
+
+const lastRead = ({ count }: Read): string => `alerts[${count - 1}]`
+
+function wholeAlertmanagers({ body, alerts, problems, oddAlerts }: Read, bytes: Buffer): Reading<Accepted> {
   if (problems.length > 0) return { ok: false, problems }
   return {
     ok: true,
@@ -121,11 +163,11 @@ function acceptAlertmanager(body: Raw, rawAlerts: unknown[], bytes: Buffer, now:
   }
 }
 
-function alertmanagerAlert(raw: Raw, status: AlertStatus, now: number): { alert: Alert; odd: boolean } {
+function alertmanagersAlert(read: Read, raw: Raw, status: AlertStatus): Alert {
   const labels = textMap(raw.labels)
   const startsAt = text(raw.startsAt)
   const endsAt = text(raw.endsAt)
-  const odd =
+  if (
     !isTextMap(raw.labels) ||
     !isTextMap(raw.annotations) ||
     !labels.alertname ||
@@ -133,19 +175,21 @@ function alertmanagerAlert(raw: Raw, status: AlertStatus, now: number): { alert:
     (raw.endsAt !== undefined && Number.isNaN(Date.parse(endsAt))) ||
     isNoText(raw.generatorURL) ||
     isNoText(raw.fingerprint)
+  )
+    read.oddAlerts++
   const alert: Alert = {
     alert_name: labels.alertname ?? '',
     fingerprint: text(raw.fingerprint) || fingerprintOf(labels),
     status,
     labels,
     annotations: textMap(raw.annotations),
-    starts_at: startsAt || new Date(now).toISOString()
+    starts_at: startsAt || new Date(read.now).toISOString()
   }
   // Alertmanager writes the zero time for an alert that has not ended.
   if (endsAt !== '' && !endsAt.startsWith('0001-01-01')) alert.ends_at = endsAt
   const generatorUrl = text(raw.generatorURL)
   if (generatorUrl !== '') alert.generator_url = generatorUrl
-  return { alert, odd }
+  return alert
 }
 
 const readAlert = reader(AlertInput)
@@ -154,16 +198,15 @@ const maxProblems = 20
 /** What is nested deeper could not be written again without running out of stack. */
 const maxDepth = 64
 
-function acceptOwn(body: Raw, rawAlerts: unknown[], names: string[] | undefined, now: number): Reading<Accepted> {
-  const problems: Problem[] = []
-  const alerts: Alert[] = []
-  for (let index = 0; index < rawAlerts.length && problems.length < maxProblems; index++) {
-    const field = names?.[index] ?? `alerts[${index}]`
-    const reading = readAlert(rawAlerts[index], field)
-    const found = [...(reading.ok ? [] : reading.problems), ...ruleProblems(rawAlerts[index], field, now)]
-    if (found.length > 0) problems.push(...distinct(found))
-    else if (reading.ok) alerts.push(complete(reading.value, now))
-  }
+function readOwn(read: Read, raw: unknown): void {
+  const field = read.body.alerts === undefined ? 'alert' : lastRead(read)
+  const reading = readAlert(raw, field)
+  const found = [...(reading.ok ? [] : reading.problems), ...ruleProblems(raw, field, read.now)]
+  if (found.length > 0) read.problems.push(...distinct(found))
+  else if (reading.ok) read.alerts.push(complete(reading.value, read.now))
+}
+
+function wholeOwn({ body, now, alerts, problems }: Read): Reading<Accepted> {
   const options = optionsFromBody(body.options)
   if (!options.ok) problems.push(...options.problems)
   const targetNames = namesOf(body.target_names)
@@ -293,7 +336,9 @@ function distinct(problems: Problem[]): Problem[] {
   return [...new Map(problems.map(problem => [problem.field, problem])).values()]
 }
 
-function refuse(field: string, message: string, suggestion: string): { ok: false; problems: Problem[] } {
+type Refusal = Extract<Reading<never>, { ok: false }>
+
+function refuse(field: string, message: string, suggestion: string): Refusal {
   return { ok: false, problems: [{ field, message, suggestion }] }
 }
 

@@ -1,13 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { ApiError, errorBody } from '../errors.js'
-import { AlertInput, accept } from '../pipeline/accept.js'
+import { type Accepted, AlertInput, accept, acceptInTurns } from '../pipeline/accept.js'
 import { type ExplainRequest, Explanation } from '../pipeline/explain.js'
 import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptions } from '../pipeline/options.js'
 import type { Published, PublishRequest } from '../pipeline/publish.js'
 import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
-import { turn } from '../pipeline/turn.js'
+import type { Reading } from '../schema.js'
 import { ErrorBody, jsonBody, readNothing } from './http.js'
 
 export interface PublishRoutes {
@@ -148,15 +148,18 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
           details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }]
         })
       }
-      const { accepted, options, names } = understood(request, jsonBody(request), scope)
+      const reading = await acceptInTurns(jsonBody(request), request.body as Buffer, deps.now())
+      const { accepted, options, names } = understood(request, reading, scope)
       return deps.explain({ notification: accepted.notification, scope, options, ...(names ? { names } : {}) })
     }
   )
 
   async function publish(request: FastifyRequest, reply: FastifyReply, scope: Scope): Promise<FastifyReply> {
     const body = jsonBody(request)
-    if ((request.body as Buffer).length > largeBytes) await turn()
-    const { accepted, options, names } = understood(request, body, scope)
+    const bytes = request.body as Buffer
+    const reading =
+      bytes.length > largeBytes ? await acceptInTurns(body, bytes, deps.now()) : accept(body, bytes, deps.now())
+    const { accepted, options, names } = understood(request, reading, scope)
     const { raw } = reply
     let gone: (() => void) | undefined
     let answered: (() => void) | undefined
@@ -166,7 +169,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       accepted,
       scope,
       options,
-      bytes: request.body as Buffer,
+      bytes,
       sender: request.ip,
       ...(names ? { names } : {}),
       ...(typeof idempotencyKey === 'string' ? { idempotencyKey } : {}),
@@ -188,8 +191,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       .send(JSON.stringify(answer))
   }
 
-  function understood(request: FastifyRequest, body: unknown, scope: Scope) {
-    const reading = accept(body, request.body as Buffer, deps.now())
+  function understood(request: FastifyRequest, reading: Reading<Accepted>, scope: Scope) {
     if (!reading.ok) {
       deps.received(undefined)
       throw new ApiError('INVALID_INPUT', { details: reading.problems })

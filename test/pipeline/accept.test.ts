@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { type Accepted, accept, stampedAt } from '../../src/pipeline/accept.js'
+import { type Accepted, accept, acceptInTurns, stampedAt } from '../../src/pipeline/accept.js'
 import type { Problem } from '../../src/schema.js'
 import { type FixtureName, notificationOf, testNow } from '../support/messages.js'
 
@@ -402,6 +402,22 @@ t.test('20,000 alerts are taken, in either shape', async t => {
     const { alerts } = take(body).notification
     t.equal(new Set(alerts.map(alert => alert.fingerprint)).size, 20_000)
   }
+})
+
+t.test('a body that is read in turns is understood, or refused, like any other', async t => {
+  const list = Array.from({ length: 2_500 }, (_, index) => ({ ...own, labels: { instance: `node-${index}` } }))
+  const bad = (index: number, alert: unknown) => list.with(index, alert as (typeof list)[number])
+  const bodies = [
+    { alerts: list },
+    { version: '4', alerts: list },
+    { alerts: bad(1_200, { ...own, status: 'x' }) },
+    { version: '4', alerts: bad(2_499, { status: 'x' }).with(999, 1 as never) },
+    { version: '4', alerts: list.map(() => 'none') },
+    { alert: own },
+    { alerts: [] }
+  ]
+  for (const body of bodies)
+    t.strictSame(await acceptInTurns(body, Buffer.alloc(0), testNow), accept(body, Buffer.alloc(0), testNow))
 })
 
 for (const [what, build] of [
