@@ -95,7 +95,10 @@ const rows: Record<string, Panel[]> = {
     ])
   ],
   Publish: [
-    time('Publishes', 'reqps', [[perSecond('parallel_total', 'result'), '{{result}}']]),
+    time('Publishes', 'reqps', [
+      [perSecond('parallel_total', 'result'), '{{result}}'],
+      [`sum(rate(${own('parallel_cancelled_total')}[$__rate_interval]))`, 'cancelled']
+    ]),
     time('How long they take', 's', percentiles('parallel_duration_seconds')),
     time('Alerts received', 'cps', [
       [perSecond('alerts_received_total', 'status'), '{{status}}'],

@@ -39,7 +39,7 @@ export interface MetricsSources {
 export interface Metrics {
   text(): Promise<string>
   readonly contentType: string
-  readonly publish: Pick<PublishEvents, 'published'> & {
+  readonly publish: Pick<PublishEvents, 'published' | 'cancelled'> & {
     /** A body was understood, or was not. */
     received(accepted: Accepted | undefined): void
   }
@@ -143,7 +143,8 @@ export function createMetrics(sources: MetricsSources): Metrics {
           else m.parallel_targets_failure_total.at(name, error_type ?? 'transient').value++
         }
         firstHuman.published(result, accepted)
-      }
+      },
+      cancelled: () => void m.parallel_cancelled_total.at().value++
     },
 
     delivery: {

@@ -18,6 +18,7 @@ export const publishing = {
   parallel_success_total: counter('Publishes that at least one target has, and none failed.'),
   parallel_partial_success_total: counter('Publishes that some targets have and some failed.'),
   parallel_failure_total: counter('Publishes that no target has.'),
+  parallel_cancelled_total: counter('Publishes whose caller hung up before anything was started.'),
   parallel_targets_total: counter('Targets of publishes, by their type.', 'target_type'),
   parallel_targets_success_total: counter('Publishes that the target has.', 'target_name'),
   parallel_targets_failure_total: counter(

@@ -116,7 +116,7 @@ t.test('each target is a line at debug', async t => {
   ])
 })
 
-t.test('a circuit that changes, a dead letter and a caller that hung up are told', async t => {
+t.test('a circuit that changes and a dead letter are told', async t => {
   const hook = await startStandIn(t, ({ path }) => ({ status: path === '/down' ? 401 : 422 }))
   const service = await startTestService(t, {
     env: { LOG_LEVEL: 'info', RETRY_BASE: '1h' },

@@ -441,7 +441,7 @@ t.test('QUEUE=redis: for a caller that hangs up before the first attempt nothing
   const redis = await startRedis(t)
   const hook = await startStandIn(t)
   const service = await startTestService(t, {
-    env: { QUEUE: 'redis', REDIS_URL: redis.url.reveal() },
+    env: { QUEUE: 'redis', REDIS_URL: redis.url.reveal(), LOG_LEVEL: 'info' },
     targets: [webhook('hook', hook.url)]
   })
   const body = JSON.stringify(alertmanagerBody())
@@ -458,5 +458,7 @@ t.test('QUEUE=redis: for a caller that hangs up before the first attempt nothing
   await until('it is over', async () => (await inFlight()) === 0)
   t.equal(hook.requests.length, 0)
   t.match((await service.get('/api/v1/queue')).body, { depth: 0 })
+  t.equal(service.logs.filter(({ code }) => code === 'PUBLISH_CANCELLED').length, 1)
+  t.match((await service.get('/metrics')).text, /^alert_history_publishing_parallel_cancelled_total 1$/m)
   t.match((await service.post(publishPaths.all, body)).body.results, [{ success: true, deduplicated: undefined }])
 })
