@@ -122,7 +122,8 @@ t.test('metrics that the documents name are exported', async t => {
 t.test('environment variables that the documents name are read', async t => {
   const others =
     /^(REQUIRE_ALL|ALERT_FANOUT_\w+|IDEMPOTENCY_KEY|TOKEN|KUBECONFIG|VERSION|REVISION|PASSWORD|NODE_\w+|OTEL_\w+)$/
-  const known = [...Object.keys(Config.properties), ...Object.keys(errorTable), 'EADDRINUSE', 'SIGTERM', 'SIGINT']
+  const codes = [...Object.keys(errorTable), 'PUBLISH_CANCELLED', 'EADDRINUSE']
+  const known = [...Object.keys(Config.properties), ...codes, 'SIGTERM', 'SIGINT']
   for (const page of pages) {
     const named = [...read(page).matchAll(/(?<![\w{.$])([A-Z][A-Z\d]*_[A-Z\d_]+)(?![\w-])/g)].map(([, name]) => name!)
     t.strictSame(
