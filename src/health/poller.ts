@@ -1,5 +1,5 @@
 import type { LiveTarget } from '../pipeline/live.js'
-import { heap } from '../queues/heap.js'
+import { heap, type Slots } from '../queues/heap.js'
 import { failure } from '../targets/failures.js'
 import type { Check } from './check.js'
 import { checkFailed, checkSucceeded, type Health, type HealthRules, type HealthStatus } from './state.js'
@@ -56,10 +56,16 @@ interface Watch {
 /** Longest sleep, in milliseconds; a timer takes no more than 2^31. */
 const maxSleepMs = 3_600_000
 const unhealthyMs = 30_000
+const slots: Slots<Watch> = {
+  of: watch => watch.slot,
+  put(watch, position) {
+    watch.slot = position
+  }
+}
 
 export function createPoller({ check, rules, events, now, random }: PollerDeps): Poller {
   const watches = new Map<LiveTarget, Watch>()
-  const due = heap<'slot', Watch>((a, b) => a.dueAt < b.dueAt, 'slot')
+  const due = heap<Watch>((a, b) => a.dueAt < b.dueAt, slots)
   const checks = new Set<Promise<void>>()
   let timer: NodeJS.Timeout | undefined
   let wakesAt = Number.POSITIVE_INFINITY

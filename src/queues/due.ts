@@ -1,5 +1,5 @@
 import { type Depth, type Place, type Priority, priorities } from './contract.js'
-import { type Heap, heap } from './heap.js'
+import { type Heap, heap, type Slots } from './heap.js'
 
 /** Which records wait where, held in memory: the index behind `due`, `earliest`, `depths` and `weakest`. */
 export interface DueIndex {
@@ -18,22 +18,12 @@ export interface DueIndex {
   ended(now: number, limit: number): string[]
 }
 
-interface Item {
-  readonly id: string
-  readonly target: string
-  readonly priority: Priority
-  dueAt: number
-  readonly acceptedAt: number
-  readonly expiresAt: number
-  dueSlot: number
-  ageSlot: number
-  endSlot: number
-}
-
 /** What one target is owed with one priority. */
 interface Bucket {
-  readonly byDue: Heap<Item>
-  readonly byAge: Heap<Item>
+  readonly target: string
+  readonly priority: Priority
+  readonly byDue: Heap<number>
+  readonly byAge: Heap<number>
 }
 
 interface Room {
@@ -45,83 +35,144 @@ interface Room {
 
 const weakestFirst = priorities.toReversed()
 
-/** An empty index; every change is O(log n), so that 100,000 entries are loaded in a fraction of a second. */
+/**
+ * An empty index; every change is O(log n), so that 100,000 entries are loaded in a fraction of a second. A place is a
+ * row of these columns: as an object of its own, with its numbers, it would be five things that every garbage
+ * collection looks at, and with 100,000 of them whoever publishes meanwhile would pay for that.
+ */
 export function dueIndex(): DueIndex {
-  const items = new Map<string, Item>()
+  const rows = new Map<string, number>()
   const rooms = new Map<string, Room>()
-  const byEnd = heap<'endSlot', Item>((a, b) => a.expiresAt < b.expiresAt, 'endSlot')
+  const ids: string[] = []
+  const buckets: Bucket[] = []
+  const dueAt: number[] = []
+  const acceptedAt: number[] = []
+  const expiresAt: number[] = []
+  const dueSlots = slotsOfRows()
+  const ageSlots = slotsOfRows()
+  const free: number[] = []
+  const byEnd = heap((a, b) => expiresAt[a]! < expiresAt[b]!, slotsOfRows())
 
-  const takeOut = (item: Item) => {
-    const room = rooms.get(item.target)!
-    room.buckets[item.priority].byDue.remove(item)
-    room.buckets[item.priority].byAge.remove(item)
-    if (item.expiresAt < Infinity) byEnd.remove(item)
-    items.delete(item.id)
-    if (--room.size === 0) rooms.delete(item.target)
+  /** Ties go by id, so that every store gives the same order. */
+  const sooner = (a: number, b: number) => dueAt[a]! < dueAt[b]! || (dueAt[a] === dueAt[b] && ids[a]! < ids[b]!)
+  const older = (a: number, b: number) =>
+    acceptedAt[a]! < acceptedAt[b]! || (acceptedAt[a] === acceptedAt[b] && ids[a]! < ids[b]!)
+
+  const bucketOf = (target: string, priority: Priority): Bucket => {
+    return { target, priority, byDue: heap(sooner, dueSlots), byAge: heap(older, ageSlots) }
   }
 
-  const putIn = (item: Item) => {
-    const room = rooms.get(item.target) ?? emptyRoom()
-    rooms.set(item.target, room)
-    room.buckets[item.priority].byDue.add(item)
-    room.buckets[item.priority].byAge.add(item)
-    if (item.expiresAt < Infinity) byEnd.add(item)
-    items.set(item.id, item)
+  const roomOf = (target: string): Room => {
+    let room = rooms.get(target)
+    if (!room) {
+      const [high, medium, low] = [bucketOf(target, 'high'), bucketOf(target, 'medium'), bucketOf(target, 'low')]
+      rooms.set(target, (room = { buckets: { high, medium, low }, size: 0, latest: -Infinity }))
+    }
+    return room
+  }
+
+  const idsOf = (some: readonly number[]) => some.map(row => ids[row]!)
+
+  const takeOut = (row: number) => {
+    const { target, byDue, byAge } = buckets[row]!
+    const room = rooms.get(target)!
+    byDue.remove(row)
+    byAge.remove(row)
+    if (expiresAt[row]! < Infinity) byEnd.remove(row)
+    rows.delete(ids[row]!)
+    ids[row] = ''
+    free.push(row)
+    if (--room.size === 0) rooms.delete(target)
+    // The end of an outage gives back what it took.
+    if (rooms.size === 0) for (const column of [ids, buckets, dueAt, acceptedAt, expiresAt, free]) column.length = 0
+  }
+
+  const putIn = (id: string, place: Place, end: number) => {
+    const room = roomOf(place.target)
+    const bucket = room.buckets[place.priority]
+    const row = free.pop() ?? ids.length
+    ids[row] = id
+    buckets[row] = bucket
+    dueAt[row] = place.dueAt
+    acceptedAt[row] = place.acceptedAt
+    expiresAt[row] = end
+    bucket.byDue.add(row)
+    bucket.byAge.add(row)
+    if (end < Infinity) byEnd.add(row)
+    rows.set(id, row)
     room.size++
-    room.latest = Math.max(room.latest, item.dueAt)
+    room.latest = Math.max(room.latest, place.dueAt)
+  }
+
+  const placeAt = (row: number): Place => {
+    const { target, priority } = buckets[row]!
+    return { target, priority, dueAt: dueAt[row]!, acceptedAt: acceptedAt[row]! }
   }
 
   return {
     get(id) {
-      const item = items.get(id)
-      return item && { target: item.target, priority: item.priority, dueAt: item.dueAt, acceptedAt: item.acceptedAt }
+      const row = rows.get(id)
+      return row === undefined ? undefined : placeAt(row)
     },
-    size: () => items.size,
-    set(id, place, expiresAt = Infinity) {
-      const old = items.get(id)
-      if (old && place && same(old, place) && old.expiresAt === expiresAt) return
-      if (old) takeOut(old)
-      if (!place) return
-      const { target, priority, dueAt, acceptedAt } = place
-      putIn({ id, target, priority, dueAt, acceptedAt, expiresAt, dueSlot: 0, ageSlot: 0, endSlot: 0 })
+    size: () => rows.size,
+    set(id, place, end = Infinity) {
+      const row = rows.get(id)
+      if (row !== undefined) {
+        if (place && expiresAt[row] === end && same(placeAt(row), place)) return
+        takeOut(row)
+      }
+      if (place) putIn(id, place, end)
     },
     due(target, priority, now, limit) {
-      const found = rooms.get(target)?.buckets[priority].byDue.first(limit, item => item.dueAt <= now)
-      return found?.map(item => item.id) ?? []
+      const found = rooms.get(target)?.buckets[priority].byDue.first(limit, row => dueAt[row]! <= now)
+      return found ? idsOf(found) : []
     },
     earliest() {
       const times = new Map<string, number>()
       for (const [target, { buckets }] of rooms) {
-        times.set(target, Math.min(...priorities.map(priority => buckets[priority].byDue.top()?.dueAt ?? Infinity)))
+        const firsts = priorities.flatMap(priority => buckets[priority].byDue.top() ?? [])
+        times.set(target, Math.min(...firsts.map(row => dueAt[row]!)))
       }
       return times
     },
-    hasten(target, dueAt) {
+    hasten(target, at) {
       const room = rooms.get(target)
-      if (!room || room.latest <= dueAt) return []
+      if (!room || room.latest <= at) return []
       const moved: string[] = []
       for (const priority of priorities) {
         const { byDue } = room.buckets[priority]
-        for (const item of byDue.all()) {
-          if (item.dueAt <= dueAt) continue
-          item.dueAt = dueAt
-          moved.push(item.id)
+        for (const row of byDue.all()) {
+          if (dueAt[row]! <= at) continue
+          dueAt[row] = at
+          moved.push(ids[row]!)
         }
         byDue.reorder()
       }
-      room.latest = dueAt
+      room.latest = at
       return moved
     },
     owed: target => rooms.get(target)?.size ?? 0,
     depths: () => [...rooms].map(([target, { buckets }]) => depthOf(target, buckets)),
     weakest(target, limit) {
       const room = rooms.get(target)
-      const ids: string[] = []
+      const found: number[] = []
       for (const priority of room ? weakestFirst : [])
-        for (const { id } of room!.buckets[priority].byAge.first(limit - ids.length, () => true)) ids.push(id)
-      return ids
+        found.push(...room!.buckets[priority].byAge.first(limit - found.length, () => true))
+      return idsOf(found)
     },
-    ended: (now, limit) => byEnd.first(limit, item => item.expiresAt <= now).map(item => item.id)
+    ended: (now, limit) => idsOf(byEnd.first(limit, row => expiresAt[row]! <= now))
+  }
+
+  function depthOf(target: string, buckets: Room['buckets']): Depth {
+    const counts: Record<Priority, number> = { high: 0, medium: 0, low: 0 }
+    const oldest: Partial<Record<Priority, number>> = {}
+    for (const priority of priorities) {
+      const { byAge } = buckets[priority]
+      const top = byAge.top()
+      counts[priority] = byAge.size()
+      if (top !== undefined) oldest[priority] = acceptedAt[top]!
+    }
+    return { target, counts, oldest }
   }
 }
 
@@ -129,28 +180,13 @@ function same(a: Place, b: Place): boolean {
   return a.dueAt === b.dueAt && a.priority === b.priority && a.target === b.target && a.acceptedAt === b.acceptedAt
 }
 
-function emptyRoom(): Room {
-  return { buckets: { high: emptyBucket(), medium: emptyBucket(), low: emptyBucket() }, size: 0, latest: -Infinity }
-}
-
-/** Ties go by id, so that every store gives the same order. */
-function emptyBucket(): Bucket {
+/** Heaps that have no row in common may share it. */
+function slotsOfRows(): Slots<number> {
+  const slots: number[] = []
   return {
-    byDue: heap<'dueSlot', Item>((a, b) => a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.id < b.id), 'dueSlot'),
-    byAge: heap<'ageSlot', Item>(
-      (a, b) => a.acceptedAt < b.acceptedAt || (a.acceptedAt === b.acceptedAt && a.id < b.id),
-      'ageSlot'
-    )
+    of: row => slots[row]!,
+    put(row, position) {
+      slots[row] = position
+    }
   }
-}
-
-function depthOf(target: string, buckets: Room['buckets']): Depth {
-  const counts: Record<Priority, number> = { high: 0, medium: 0, low: 0 }
-  const oldest: Partial<Record<Priority, number>> = {}
-  for (const priority of priorities) {
-    const { byAge } = buckets[priority]
-    counts[priority] = byAge.size()
-    if (byAge.size() > 0) oldest[priority] = byAge.top()!.acceptedAt
-  }
-  return { target, counts, oldest }
 }

@@ -1,4 +1,4 @@
-/** A binary heap from which any item can be taken out in O(log n), because each item knows where it lies. */
+/** A binary heap from which any item can be taken out in O(log n), because it is known where each lies. */
 export interface Heap<T> {
   size(): number
   top(): T | undefined
@@ -13,13 +13,19 @@ export interface Heap<T> {
   reorder(): void
 }
 
-/** An empty heap whose top is the item that comes `before` all others; `slot` names the field that holds its position. */
-export function heap<S extends string, T extends Record<S, number>>(before: (a: T, b: T) => boolean, slot: S): Heap<T> {
+/** Where the position of each item is kept. */
+export interface Slots<T> {
+  of(item: T): number
+  put(item: T, position: number): void
+}
+
+/** An empty heap whose top is the item that comes `before` all others. */
+export function heap<T>(before: (a: T, b: T) => boolean, slots: Slots<T>): Heap<T> {
   const items: T[] = []
 
   const put = (item: T, position: number) => {
     items[position] = item
-    item[slot] = position as T[S]
+    slots.put(item, position)
   }
 
   const up = (item: T, start: number) => {
@@ -52,7 +58,7 @@ export function heap<S extends string, T extends Record<S, number>>(before: (a: 
   }
 
   const remove = (item: T) => {
-    const position = item[slot]
+    const position = slots.of(item)
     const last = items.pop()!
     if (last === item) return
     if (position > 0 && before(last, items[(position - 1) >> 1]!)) up(last, position)
