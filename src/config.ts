@@ -9,7 +9,8 @@ const Whole = (description: string, value: number, minimum = 0, maximum = 1_000_
 const Switch = (description: string, value: boolean) => Type.Boolean({ description, default: value })
 const Time = (description: string, value: string) => Duration({ description, default: value })
 
-export const HealthStrategy = Type.Enum(['skip_unhealthy', 'publish_to_all', 'skip_unhealthy_and_degraded'])
+const leavesOut = { description: 'Which targets health leaves out.' }
+export const HealthStrategy = Type.Enum(['skip_unhealthy', 'publish_to_all', 'skip_unhealthy_and_degraded'], leavesOut)
 export type HealthStrategy = Static<typeof HealthStrategy>
 
 /** The environment, as `.env.example`, the chart and the documents list it. Nothing else configures the service. */
@@ -39,10 +40,7 @@ export const Config = Type.Object({
   MAX_CONCURRENT: Whole('Deliveries at once per publish; 0 = no limit.', 50),
 
   CHECK_HEALTH: Switch('Whether named publishes look at health.', true),
-  HEALTH_STRATEGY: Type.Enum(['skip_unhealthy', 'publish_to_all', 'skip_unhealthy_and_degraded'], {
-    default: 'skip_unhealthy',
-    description: 'Which targets health leaves out.'
-  }),
+  HEALTH_STRATEGY: Type.Enum(HealthStrategy.enum, { ...leavesOut, default: 'skip_unhealthy' }),
   RESPECT_CIRCUIT_BREAKERS: Switch('Whether an open circuit keeps live attempts away.', true),
   HEALTH_INTERVAL: Time('Time between health checks of a target.', '2m'),
   HEALTH_TIMEOUT: Time('Longest that a health check may take.', '5s'),

@@ -15,9 +15,13 @@ export const PublishOptions = Type.Object(
         description: 'a whole number of deliveries at once; 0 = no limit'
       })
     ),
-    check_health: Type.Optional(Type.Boolean({ description: 'true or false' })),
+    check_health: Type.Optional(
+      Type.Boolean({ description: 'true or false: whether a publish to named targets looks at health' })
+    ),
     health_strategy: Type.Optional(HealthStrategy),
-    respect_circuit_breakers: Type.Optional(Type.Boolean({ description: 'true or false' }))
+    respect_circuit_breakers: Type.Optional(
+      Type.Boolean({ description: 'true or false: whether an open circuit keeps live attempts away' })
+    )
   },
   { additionalProperties: false, description: 'Overrides of the configured defaults for this publish.' }
 )

@@ -125,7 +125,7 @@ export async function queueView({
 
 const LetterFilter = { target: Type.Optional(Type.String()), error_reason: Type.Optional(Type.Enum([...errorReasons])) }
 const ReplayOne = Type.Object({
-  dry_run: Type.Optional(Type.Boolean({ default: false, description: 'true or false' })),
+  dry_run: Type.Optional(Type.Boolean({ default: false, description: 'true or false; true only counts' })),
   skip_resolved: Type.Optional(
     Type.Boolean({ default: true, description: 'true or false; true leaves out what has resolved since' })
   )

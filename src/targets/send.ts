@@ -30,7 +30,7 @@ export interface ExchangeEnd {
   exchanged(result: WireAnswer | Failure): void
 }
 
-/** The only code that talks to targets. */
+/** The only code that sends anything to targets; health checks connect as it does. */
 export interface Sender {
   /**
    * One HTTP exchange. Its end is told once, later on: what goes wrong on the way is a failure with its reason. It is no
