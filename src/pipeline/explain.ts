@@ -59,6 +59,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const states = new Map(notification.alerts.map((alert, index) => [alert.fingerprint, records[index]]))
     const choices = choose(notification, deps.roster, {
       scope,
+      tellDisabled: true,
       options,
       now,
       records,

@@ -45,6 +45,8 @@ export interface Selection {
   readonly names?: readonly string[] | undefined
   /** Filters let everything through. */
   readonly unfiltered?: boolean | undefined
+  /** Whoever asks why a target gets nothing is told of disabled ones as well, which `all` and `healthy` pass over. */
+  readonly tellDisabled?: boolean | undefined
   readonly options: EffectiveOptions
   readonly now: number
   readonly healthIntervalMs: number
@@ -66,7 +68,7 @@ export function choose(notification: Notification, roster: Roster, selection: Se
   return roster.all().flatMap(live => {
     if (wanted && !wanted.has(live.name)) return []
     const choice = choiceOf(live, notification, selection)
-    return choice.kind === 'skip' && choice.reason === 'disabled' ? [] : [choice]
+    return choice.kind === 'skip' && choice.reason === 'disabled' && !selection.tellDisabled ? [] : [choice]
   })
 }
 

@@ -156,10 +156,15 @@ t.test('explain says of each target what would happen and why', async t => {
     ['sick', 'queue', `it is owed and waits in the queue: ${sick}`, 1]
   ])
   t.same(await brief('scope=healthy', oneAlert()), [
+    ['disabled', 'skip', 'it is disabled', 0],
     ['filtered', 'skip', 'its filter lets none of the alerts through', 0],
     ['firing-only', 'send', sends, 1],
     ['open', 'skip', open, 0],
     ['sick', 'skip', sick, 0],
+    ['well', 'send', sends, 1]
+  ])
+  t.same(await brief('scope=all&target=disabled&target=well', oneAlert()), [
+    ['disabled', 'skip', 'it is disabled', 0],
     ['well', 'send', sends, 1]
   ])
   t.same(
