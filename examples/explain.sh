@@ -1,5 +1,5 @@
 #!/bin/sh
-# What every enabled target would get, and why or why not; nothing is sent. Reads the body from a file if one is named:
+# What each target would get, and why or why not; nothing is sent. Reads the body from a file if one is named:
 # any body that the publish routes take. ALERT_FANOUT_URL and ALERT_FANOUT_TOKEN say where, and as whom.
 set -eu
 explain() {

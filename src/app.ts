@@ -6,7 +6,7 @@ import { stringify } from 'yaml'
 import type { Access } from './access.js'
 import { ApiError, type ErrorCode, errorBody } from './errors.js'
 import { type DeliveryRoutes, deliveryRoutes } from './routes/deliveries.js'
-import { readInput } from './routes/http.js'
+import { ErrorBody, readInput } from './routes/http.js'
 import { type MetricsRoutes, metricsRoutes } from './routes/metrics.js'
 import { pageRoutes } from './routes/page.js'
 import { type PublishRoutes, publishRoutes } from './routes/publish.js'
@@ -109,7 +109,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       components: {
         securitySchemes: {
           token: { type: 'http', scheme: 'bearer', description: 'Only where API_TOKENS_FILE is set.' }
-        }
+        },
+        responses: refusals
       },
       security: [{}, { token: [] }]
     },
@@ -121,7 +122,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     transformObject: document => {
       if (!('openapiObject' in document)) return document.swaggerObject
       const paths = (document.openapiObject.paths ?? {}) as Record<string, Record<string, Operation>>
-      for (const path of Object.values(paths)) tellWhatIsRequired(Object.values(path))
+      for (const operation of Object.values(paths).flatMap(path => Object.values(path))) complete(operation)
       return document.openapiObject
     }
   })
@@ -158,15 +159,23 @@ export function openApiText(app: FastifyInstance): string {
 }
 
 interface Operation {
+  description?: string
   requestBody?: { required: boolean; content: Record<string, { schema: TSchema }> }
+  responses: Record<string, object>
 }
 
-/** The plugin calls every body required. One that may be empty may be left out, as `readInput` reads it. */
-function tellWhatIsRequired(operations: readonly Operation[]): void {
-  for (const { requestBody } of operations)
-    if (requestBody)
-      requestBody.required = Object.values(requestBody.content).every(({ schema }) => !reader(schema)({}).ok)
+/** Adds to an operation what the plugin cannot know of it. */
+function complete({ description, requestBody, responses }: Operation): void {
+  // The plugin calls every body required. One that may be empty may be left out, as `readInput` reads it.
+  if (requestBody)
+    requestBody.required = Object.values(requestBody.content).every(({ schema }) => !reader(schema)({}).ok)
+  if (description?.startsWith('Token: '))
+    for (const status of Object.keys(refusals)) responses[status] = { $ref: `#/components/responses/${status}` }
 }
+
+const refusal = (description: string) => ({ description, content: { 'application/json': { schema: ErrorBody } } })
+/** Answers of every route that wants a token. */
+const refusals = { 401: refusal('no token that is known'), 403: refusal('the token’s role does not allow this') }
 
 function codeOf(statusCode: number | undefined): ErrorCode {
   if (statusCode === 413) return 'TOO_LARGE'

@@ -72,8 +72,6 @@ const answers = {
   202: PublishResult,
   207: PublishResult,
   400: ErrorBody,
-  401: ErrorBody,
-  403: ErrorBody,
   404: Failed,
   413: ErrorBody,
   415: ErrorBody,

@@ -80,10 +80,14 @@ t.test('with tokens each route takes those that its role allows, and no other', 
 
 t.test('every route that the API describes is held to a role', async t => {
   const service = await startTestService(t, {})
-  const described = Object.entries((await service.get('/openapi.json')).body.paths as Record<string, object>).flatMap(
-    ([path, methods]) =>
-      Object.keys(methods).map(method => `${method.toUpperCase()} ${path.replace(/\{[^}]+\}/g, '*')}`)
+  const { paths, components } = (await service.get('/openapi.json')).body
+  const operations = Object.entries<Record<string, { responses: object }>>(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { responses }]) => ({
+      route: `${method.toUpperCase()} ${path.replace(/\{[^}]+\}/g, '*')}`,
+      refusals: ['401', '403'].filter(status => status in responses)
+    }))
   )
+  const described = operations.map(({ route }) => route)
   const known = routes.map(
     ([method, path]) => `${method} ${path.replace(/\?.*/, '').replace(/\/(hook|x)(?=\/|$)/, '/*')}`
   )
@@ -93,6 +97,8 @@ t.test('every route that the API describes is held to a role', async t => {
     [],
     'no route is left out of the test above'
   )
+  for (const { route, refusals } of operations) t.same(refusals, free.includes(route) ? [] : ['401', '403'], route)
+  t.same(Object.keys(components.responses), ['401', '403'], 'what they refer to')
 })
 
 t.test('the body of a caller without a valid token is not read', async t => {
