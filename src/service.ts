@@ -26,6 +26,7 @@ import { createRetry } from './pipeline/retry.js'
 import { createRoster, type RosterEvents } from './pipeline/roster.js'
 import { sendTestAlert } from './pipeline/test-alert.js'
 import { openStore } from './queues/registry.js'
+import { createRenewal } from './renewal.js'
 import { entryView } from './routes/queue.js'
 import type { Readiness } from './routes/status.js'
 import { createStatistics } from './statistics.js'
@@ -87,10 +88,12 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   const logged = publishLog(log)
   const letters = deadLetterLog(log)
   const inHand = new Crowd<Job>()
+  const renewal = createRenewal(target => discovery.works?.(target))
 
   const roster = createRoster(
     together<RosterEvents>(['appeared', 'gone', 'applied'], () => [
       metrics.roster,
+      renewal,
       {
         appeared(live, before) {
           if (before) void sender.retire(before)
@@ -143,6 +146,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       statistics.delivery,
       deliveryLog,
       logged,
+      renewal,
       {
         started: job => inHand.add(job),
         settled: job => inHand.delete(job),

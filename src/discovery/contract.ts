@@ -27,6 +27,8 @@ export interface Discovery {
   start(found: (snapshot: Snapshot) => void): Promise<void>
   /** Looks anew, now. Rejects with a message that is safe to show if that fails. */
   refresh(): Promise<void>
+  /** The target's new settings have been delivered with, after others had failed: says so where they stand, if it can. */
+  works?(target: string): void
   stop(): Promise<void>
 }
 

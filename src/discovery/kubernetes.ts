@@ -27,6 +27,7 @@ export function kubernetesDiscovery(options: KubernetesOptions, events: Discover
   let gathering: NodeJS.Timeout | undefined
   let gather = () => {}
   let abandon = () => {}
+  let works = (_target: string) => {}
 
   async function start(found: (snapshot: Snapshot) => void): Promise<void> {
     const api = await connectKubernetes()
@@ -38,7 +39,11 @@ export function kubernetesDiscovery(options: KubernetesOptions, events: Discover
       const snapshot = picture(seen.map(({ entry }) => entry))
       found(snapshot)
       const metadataOf = new Map(seen.map(({ entry, metadata }) => [entry.source, metadata]))
-      tell(snapshot.invalid.map(invalid => ({ invalid, metadata: metadataOf.get(invalid.source)! })))
+      tell.invalid(snapshot.invalid.map(invalid => ({ invalid, metadata: metadataOf.get(invalid.source)! })))
+      works = target => {
+        const standing = seen.find(({ entry: { reading } }) => reading.ok && reading.value.name === target)
+        if (standing) tell.works(standing.metadata)
+      }
     }
 
     await new Promise<void>((resolve, reject) => {
@@ -70,6 +75,7 @@ export function kubernetesDiscovery(options: KubernetesOptions, events: Discover
       const failures = refreshed.flatMap(result => (result.status === 'rejected' ? [result.reason.message] : []))
       if (failures.length > 0) throw new Error(failures.join('; '))
     },
+    works: target => works(target),
     async stop() {
       stopping.abort()
       abandon()
