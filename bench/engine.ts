@@ -7,7 +7,6 @@ import { createDeliver } from '../src/pipeline/deliver.js'
 import { createOwed } from '../src/pipeline/owed.js'
 import { createPublish } from '../src/pipeline/publish.js'
 import { createRoster } from '../src/pipeline/roster.js'
-import { gatherNotes } from '../src/queues/notes.js'
 import { openStore } from '../src/queues/registry.js'
 import type { Sender } from '../src/targets/send.js'
 import { readTarget } from '../src/targets/target.js'
@@ -23,7 +22,7 @@ const answering: Sender = {
 /** Microseconds of CPU per publish of one alert to so many targets. */
 export async function engineCost(queue: 'off' | 'embedded', targets: number, publishes: number): Promise<number> {
   const dir = mkdtempSync(path.join(tmpdir(), 'alert-fanout-engine-'))
-  const store = gatherNotes(await openStore({ queue, queueDir: dir }))
+  const store = await openStore({ queue, queueDir: dir })
   const roster = createRoster({ appeared: quiet, gone: quiet, applied: quiet })
   const found = Array.from({ length: targets }, (_, index) => {
     const reading = readTarget({

@@ -2,6 +2,7 @@ import type { Alert } from '../alert.js'
 import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
 import { alertId, chosenId, ledgerId } from './entry.js'
 import {
+  answeredField,
   chosenKeyOf,
   meaningOf,
   publishKeyOf,
@@ -196,19 +197,8 @@ export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionD
 
     answered({ key, known }, verdict) {
       if (key === undefined || !known || verdict.status >= 300 || known.answeredAt !== undefined) return
-      const id = ledgerId(key)
-      const mark = ([record]: readonly (Fields | undefined)[]): void => {
-        // A newer round may have begun before this answer was out.
-        if (roundOf(record)?.round === known.round) store.mark(id, 'answered', now(), now() + ledgerMs)
-      }
-      try {
-        const read = store.read([id])
-        // Without the store nothing is remembered: the caller's next try is taken for a retry, which reaches nobody twice.
-        if (read instanceof Promise) read.then(mark).catch(() => {})
-        else mark(read)
-      } catch {
-        // As above.
-      }
+      // Without the store nothing is remembered: the caller's next try is taken for a retry, which reaches nobody twice.
+      store.mark(ledgerId(key), answeredField(known.round), now(), now() + ledgerMs)
     }
   }
 }

@@ -43,11 +43,15 @@ export interface Sighting {
   readonly interruptedAt: number
 }
 
-/** What a key is remembered by, out of its record: `answered` is said later than the rest, and apart. */
+/** Where a key's record tells when a round was answered: said later than the rest, when a newer round may have begun. */
+export const answeredField = (round: number): string => `answered/${round}`
+
+/** What a key is remembered by, out of its record. */
 export function roundOf(record: Fields | undefined): Round | undefined {
   const round = record?.m as Round | undefined
-  const answeredAt = record?.answered as number | undefined
-  return round && answeredAt !== undefined ? { ...round, answeredAt } : round
+  if (!round) return undefined
+  const answeredAt = record?.[answeredField(round.round)] as number | undefined
+  return answeredAt === undefined ? round : { ...round, answeredAt }
 }
 
 const resumeMs = 600_000

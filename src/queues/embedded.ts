@@ -3,7 +3,8 @@ import { keyOf, openDisk, type Row } from './disk.js'
 import { dueIndex } from './due.js'
 import { localHold } from './memory.js'
 import { merged, sortedSlices } from './merge.js'
-import { alive, changed, counter, type Kept, Packed } from './record.js'
+import { alive, changed, counter, type Kept } from './record.js'
+import { Staged } from './staged.js'
 
 export interface EmbeddedOptions {
   readonly dir: string
@@ -15,23 +16,12 @@ export interface EmbeddedOptions {
   readonly sweepMs?: number
 }
 
-/** A change that is not journalled yet, and what it made of its record. */
-interface Staged extends Row {
-  readonly group: Group
-  readonly change: Change
-  kept: Kept | undefined
-  /** Somebody has its fields in hand, which must stay as they were read. */
-  seen: boolean
-}
-
 /** Changes that belong together, and who waits for them to be durable. */
 interface Group {
   readonly at: number
   readonly rows: Staged[]
   readonly waiting?: { resolve(): void; reject(error: unknown): void }
 }
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 const journalBytesPerWrite = 250_000
 /** So many of those who waited for a write go on before others get the event loop. */
@@ -92,7 +82,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const before = lookup(id)
     const kept = changed(before, change, group.at)
     const expired = before !== undefined && !alive(before, group.at)
-    const row: Staged = { id, group, change, kept, place: placeAfter(change, expired, index.get(id)), seen: false }
+    const row = new Staged(id, group, change, kept, placeAfter(change, expired, index.get(id)))
     fresh.set(id, row)
     group.rows.push(row)
     if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
@@ -132,7 +122,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     open = undefined
     while (texts.length < groups.length && bytes < journalBytesPerWrite) {
       const { at, rows } = groups[texts.length]!
-      const text = `{"at":${at},"changes":[${rows.map(written).join()}]}`
+      const text = `{"at":${at},"changes":[${rows.map(row => row.written()).join()}]}`
       texts.push(text)
       bytes += text.length
     }
@@ -256,7 +246,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   const mark = (id: string, field: string, value: unknown, expiresAt: number) => {
     const row = fresh.get(keyOf(id))
-    if (row?.kept && row.group === open) extend(row, field, value, expiresAt)
+    if (row?.exists && row.group === open) row.mark(field, value, expiresAt)
     else note([{ id, set: { [field]: value }, expiresAt }])
   }
 
@@ -301,12 +291,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     interrupted: disk.interrupted,
     read(ids) {
       const now = Date.now()
-      return ids.map(id => {
-        const key = keyOf(id)
-        const row = fresh.get(key)
-        if (row) row.seen = true
-        return alive(row ? row.kept : lookup(key), now)?.fields
-      })
+      return ids.map(id => alive(lookup(keyOf(id)), now)?.fields)
     },
     write,
     note,
@@ -329,7 +314,6 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     async list(prefix, after, limit) {
       const now = Date.now()
       const found: { id: string; fields: Kept['fields'] }[] = []
-      for (const row of fresh.values()) row.seen = true
       const layers = [fresh, journalled, ...(leaving ? [leaving] : [])]
       for (const { id, kept } of merged(layers, disk.range(prefix, after), { prefix, after })) {
         if (found.length >= limit) break
@@ -372,32 +356,6 @@ function freshOf(groups: readonly Group[]): Map<string, Staged> {
   const fresh = new Map<string, Staged>()
   for (const { rows } of groups) for (const row of rows) fresh.set(row.id, row)
   return fresh
-}
-
-/** One field more for a change that is not written yet, and for the record that it makes. */
-function extend(row: Staged, field: string, value: unknown, expiresAt: number): void {
-  const change = row.change as Mutable<Change>
-  const { fields } = row.kept!
-  const isWhole = fields === change.set
-  const set = row.seen ? { ...change.set } : (change.set ?? {})
-  const all = isWhole ? set : row.seen ? { ...fields } : fields
-  set[field] = value
-  all[field] = value
-  change.set = set
-  change.expiresAt = expiresAt
-  row.kept = { fields: all, expiresAt }
-  row.seen = false
-}
-
-/** The change as JSON. What it sets is all of a new record, as a rule: then its text is what is kept from here on. */
-function written(row: Staged): string {
-  const { change, kept } = row
-  if (!kept || kept instanceof Packed || kept.fields !== change.set) return JSON.stringify(change)
-  const { id, replace, expiresAt, place } = change
-  const text = JSON.stringify(change.set)
-  row.kept = new Packed(text, kept.expiresAt)
-  const rest = JSON.stringify({ replace, expiresAt, place })
-  return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
 }
 
 /** A row as it stands over an older one, whose place still counts if the newer one says nothing of it. */

@@ -1,0 +1,99 @@
+import type { Change, Place } from './contract.js'
+import type { Row } from './disk.js'
+import { type Kept, Packed } from './record.js'
+
+/**
+ * A change that is not journalled yet, and what it makes of its record. What is marked in the record meanwhile is only
+ * listed: a live publish marks two records several times each, and nobody reads them before they are written as one.
+ */
+export class Staged implements Row {
+  #change: Change
+  #kept: Kept | undefined
+  /** Names and values in turn, of fields that were marked since. */
+  #marks: unknown[] | undefined
+  #expiresAt = 0
+
+  constructor(
+    readonly id: string,
+    /** What it is journalled with. */
+    readonly group: object,
+    change: Change,
+    kept: Kept | undefined,
+    readonly place: Place | null | undefined
+  ) {
+    this.#change = change
+    this.#kept = kept
+  }
+
+  /** Whether there is a record after the change. */
+  get exists(): boolean {
+    return this.#kept !== undefined
+  }
+
+  get change(): Change {
+    this.#apply()
+    return this.#change
+  }
+
+  get kept(): Kept | undefined {
+    this.#apply()
+    return this.#kept
+  }
+
+  /** Sets one field more. */
+  mark(field: string, value: unknown, expiresAt: number): void {
+    this.#marks ??= []
+    this.#marks.push(field, value)
+    this.#expiresAt = expiresAt
+  }
+
+  /** The change as JSON. What it sets is all of a new record, as a rule: then its text is what is kept from here on. */
+  written(): string {
+    const { set, id, replace, place } = this.#change
+    if (!this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set) return JSON.stringify(this.change)
+    const expiresAt = this.#marks ? this.#expiresAt : this.#change.expiresAt
+    const text = withMarks(JSON.stringify(set), this.#marks)
+    this.#kept = new Packed(text, this.#marks ? this.#expiresAt : this.#kept.expiresAt)
+    this.#marks = undefined
+    const rest = JSON.stringify({ replace, expiresAt, place })
+    return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
+  }
+
+  /** Makes fields of what was marked. New ones: whoever has read the old ones keeps what was read. */
+  #apply(): void {
+    const marks = this.#marks
+    if (!marks) return
+    this.#marks = undefined
+    const set = { ...this.#change.set }
+    const fields = { ...this.#kept!.fields }
+    for (let index = 0; index < marks.length; index += 2) {
+      const field = marks[index] as string
+      set[field] = fields[field] = marks[index + 1]
+    }
+    this.#change = { ...this.#change, set, expiresAt: this.#expiresAt }
+    this.#kept = { fields, expiresAt: this.#expiresAt }
+  }
+}
+
+/**
+ * A JSON object with more fields; of a field that was marked twice JSON takes the last. Joined, since a text that grows bit
+ * by bit stays a chain of its bits, and this one is kept.
+ */
+function withMarks(object: string, marks: readonly unknown[] | undefined): string {
+  if (!marks) return object
+  const pieces = [object.slice(0, -1)]
+  for (let index = 0; index < marks.length; index += 2) {
+    const field = marks[index] as string
+    const value = marks[index + 1]
+    if (pieces.length > 1 || object !== '{}') pieces.push(',')
+    if (plain.test(field)) pieces.push('"', field, '":')
+    else pieces.push(JSON.stringify(field), ':')
+    if (typeof value === 'string' && plain.test(value)) pieces.push('"', value, '"')
+    else pieces.push(JSON.stringify(value))
+  }
+  pieces.push('}')
+  return pieces.join('')
+}
+
+/** What needs no escape in JSON: nearly all names and texts that are marked. */
+const plain = /^[ !#-[\]-~]*$/
