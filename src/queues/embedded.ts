@@ -82,7 +82,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const before = lookup(id)
     const kept = changed(before, change, group.at)
     const expired = before !== undefined && !alive(before, group.at)
-    const row = new Staged(id, group, change, kept, placeAfter(change, expired, index.get(id)))
+    // What was no record has no place: to look there for each new one costs more than the rest of this.
+    const current = before && index.get(id)
+    const row = new Staged(id, group, change, kept, placeAfter(change, expired, current))
     fresh.set(id, row)
     group.rows.push(row)
     if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
