@@ -43,8 +43,9 @@ function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
   return fields
 }
 
+/** What is undefined does no harm: it reads as absent, and JSON leaves it out. */
 function isPlain(set: Fields): boolean {
-  for (const name in set) if (set[name] === null || set[name] === undefined) return false
+  for (const name in set) if (set[name] === null) return false
   return true
 }
 
