@@ -92,10 +92,23 @@ export function targetResult(choice: Choice, parts: readonly PartResult[], durat
   }
   const { name: target_name, type: target_type } = choice.live
   const [only] = parts
-  // By far the most frequent one is made in one piece.
+  // The two most frequent ones are made in one piece: what is delivered, and what waits while its target is down.
   if (only?.kind === 'delivered' && parts.length === 1 && !only.recorded && only.statusCode !== undefined) {
     const { statusCode: status_code, attempts } = only
     return { target_name, target_type, success: true, skipped: false, status_code, attempts, duration_ms: durationMs }
+  }
+  if (only?.kind === 'queued' && parts.length === 1 && only.heldBack && !only.failure && !only.recorded) {
+    return {
+      target_name,
+      target_type,
+      success: false,
+      skipped: true,
+      skip_reason: choice.reason ?? only.heldBack,
+      queued: true,
+      delivery_id: only.id,
+      attempts: only.attempts,
+      duration_ms: durationMs
+    }
   }
   const base = { target_name, target_type }
   if (choice.kind === 'skip')
