@@ -50,7 +50,7 @@ export function createRecall(store: Store): Recall {
       const [first] = refs
       const ids = [
         slotId(entry),
-        memoryId(entry),
+        job.live.target.wire.forgets ? '' : memoryId(entry),
         job.stored ? entryId(entry.id) : first ? outcomeId(first, entry.part) : '',
         ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
