@@ -14,6 +14,8 @@ export interface Load {
   readonly callers?: number
   /** Open loop: so many publishes a second, whether or not earlier ones were answered. */
   readonly perSecond?: number
+  /** With `perSecond`: times count from when each was due to be sent, and so tell of every wait, the load's own too. */
+  readonly fromDue?: boolean
   /** Each alert comes in a group of its own: what one target is owed of one group waits as one. */
   readonly ownGroups?: boolean
 }
@@ -39,16 +41,16 @@ function freshBody(parts: readonly string[]): string {
 }
 
 serve({
-  async load({ origin, paths, seconds, callers, perSecond, ownGroups }: Load): Promise<Loaded> {
+  async load({ origin, paths, seconds, callers, perSecond, fromDue, ownGroups }: Load): Promise<Loaded> {
     const pool = new Pool(origin, { connections: callers ?? null, headersTimeout: 60_000, bodyTimeout: 60_000 })
     const times: number[] = []
     const statuses: Record<number, number> = {}
     const beganMs = performance.now()
     const untilMs = beganMs + seconds * 1_000
 
-    async function once(): Promise<void> {
+    async function once(dueMs?: number): Promise<void> {
       const body = freshBody(ownGroups ? ownGroup : oneGroup)
-      const startMs = performance.now()
+      const startMs = dueMs ?? performance.now()
       for (const path of paths) {
         const status = await post(pool, path, body)
         statuses[status] = (statuses[status] ?? 0) + 1
@@ -61,7 +63,9 @@ serve({
       const all = Math.round(perSecond * seconds)
       while (running.length < all) {
         const due = Math.min(all, Math.floor(((performance.now() - beganMs) / 1_000) * perSecond) + 1)
-        while (running.length < due) running.push(once())
+        while (running.length < due) {
+          running.push(once(fromDue ? beganMs + (running.length * 1_000) / perSecond : undefined))
+        }
         await wait(1)
       }
       await Promise.all(running)

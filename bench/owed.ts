@@ -22,7 +22,7 @@ const directory = mkdtempSync(join(tmpdir(), 'alert-fanout-owed-'))
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
 
 const bench = await openBench({ quick, rounds: quick ? 1 : 3 })
-for (const measure of [enqueue, owing, idle]) console.log(tableText(await measure(bench)))
+for (const measure of [enqueue, paced, owing, idle]) console.log(tableText(await measure(bench)))
 bench.close()
 process.exit()
 
@@ -58,6 +58,39 @@ async function enqueue({ target, load, rounds }: Bench): Promise<Table> {
     head: ['', 'publishes/s', 'entries/s', 'p50 ms', 'p99 ms', 'CPU ms each', 'answered otherwise'],
     rows,
     notes: ['Every answer says that the alert is owed, which is written to the disk before.']
+  }
+}
+
+/** The same at a rate that is given: how long one caller waits, not how long a line of 64 is. */
+async function paced({ load, rounds }: Bench): Promise<Table> {
+  const seconds = quick ? 3 : 10
+  const rows: string[][] = []
+  for (const [count, perSecond] of [
+    [5, 1_000],
+    [1, 2_000]
+  ] as const) {
+    const runs: Loaded[] = []
+    const busy: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      const urls = Array.from({ length: count }, () => down)
+      await during(await startService(urls, roomy), async ({ origin, usage }) => {
+        const all = { origin, paths: [toAll], perSecond, ownGroups: true, fromDue: true }
+        await load({ ...all, seconds: 3 })
+        const before = await usage()
+        runs.push(await load({ ...all, seconds }))
+        busy.push(((await usage()).cpuUs - before.cpuUs) / 1e6 / seconds)
+      })
+    }
+    const other = runs.reduce((sum, run) => sum + run.count - (run.statuses[202] ?? 0), 0)
+    const middle = (what: 'p50' | 'p99') => median(runs.map(run => run[what]))
+    const share = `${(median(busy) * 100).toFixed(0)} %`
+    rows.push([String(count), String(perSecond), String(count * perSecond), ...both(middle), share, String(other)])
+  }
+  return {
+    title: 'Durable answers at a given rate while all targets are down, open loop, on one core',
+    head: ['targets', 'publishes/s', 'entries/s', 'p50 ms', 'p99 ms', 'of the core', 'answered otherwise'],
+    rows,
+    notes: ['From when each was due to be sent until its answer.']
   }
 }
 
