@@ -38,7 +38,12 @@ interface Logged {
   type: string
   about: About
   acceptedAt: number
+  /** Those before the one that delivered it. */
   attempts: Entry['attempts']
+  /** When the attempt that delivered it began; 0 where none did. Plain numbers, as nearly all have just this one. */
+  deliveredAt: number
+  deliveredMs: number
+  statusCode: number | undefined
   state: DeliveryView['state']
   finishedAt: number
   failure: { readonly reason: string; readonly message: string } | undefined
@@ -80,7 +85,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     return logged
   }
 
-  const put = (entry: Entry, state: Logged['state'], failure: Logged['failure']): void => {
+  const put = (entry: Entry, state: Logged['state'], failure: Logged['failure']): Logged => {
     const logged = placeOf(entry.id)
     if (state === 'queued') owed.set(entry.id, logged)
     else if (owed.size > 0) owed.delete(entry.id)
@@ -91,9 +96,11 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     logged.about = aboutOf(entry.alerts)
     logged.acceptedAt = entry.accepted_at
     logged.attempts = entry.attempts
+    logged.deliveredAt = 0
     logged.state = state
     logged.finishedAt = now()
     logged.failure = failure
+    return logged
   }
 
   /** Newest first, from the one with that number. */
@@ -107,19 +114,24 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       if (result === untouched || result.kind === 'refused' || ('recorded' in result && result.recorded)) return
       const failure =
         result.kind === 'nothing' ? whyNothing[result.step] : result.kind === 'delivered' ? undefined : result.failure
-      put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
+      const logged = put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
+      if (result.kind === 'delivered') {
+        logged.deliveredAt = job.attemptedAt
+        logged.deliveredMs = job.attemptMs
+        logged.statusCode = result.statusCode
+      }
       for (const { id } of job.folded) {
-        const logged = owed.get(id)
-        if (!logged || id === job.entry.id) continue
-        logged.state = 'nothing'
-        logged.finishedAt = now()
+        const waiting = owed.get(id)
+        if (!waiting || id === job.entry.id) continue
+        waiting.state = 'nothing'
+        waiting.finishedAt = now()
         owed.delete(id)
       }
     },
     submitted(entry, result) {
       if (result === 'queued') put(entry, 'queued', entry.failure)
     },
-    buried: letter => put(letter, 'refused', letter.failure),
+    buried: letter => void put(letter, 'refused', letter.failure),
     get(id) {
       for (const logged of from(written - 1)) if (logged.id === id) return viewOf(logged)
       return undefined
@@ -157,6 +169,9 @@ function blank(): Logged {
     about: nothing,
     acceptedAt: 0,
     attempts: [],
+    deliveredAt: 0,
+    deliveredMs: 0,
+    statusCode: undefined,
     state: 'nothing',
     finishedAt: 0,
     failure: undefined
@@ -174,7 +189,14 @@ function numberOf(cursor: string): number {
 const iso = (ms: number): string => new Date(ms).toISOString()
 
 function viewOf(logged: Logged): DeliveryView {
-  const { failure, about } = logged
+  const { failure, about, deliveredAt, deliveredMs, statusCode } = logged
+  const attempts = logged.attempts.map(attempt => ({ ...attempt, at: iso(attempt.at) }))
+  if (deliveredAt > 0)
+    attempts.push({
+      at: iso(deliveredAt),
+      duration_ms: deliveredMs,
+      ...(statusCode ? { status_code: statusCode } : {})
+    })
   return {
     id: logged.id,
     publish_id: logged.publishId,
@@ -187,7 +209,7 @@ function viewOf(logged: Logged): DeliveryView {
     fingerprints: [...about.fingerprints],
     accepted_at: iso(logged.acceptedAt),
     finished_at: logged.state === 'queued' ? null : iso(logged.finishedAt),
-    attempts: logged.attempts.map(attempt => ({ ...attempt, at: iso(attempt.at) })),
+    attempts,
     ...(failure ? { error: failure.message, error_reason: failure.reason } : {})
   }
 }

@@ -29,6 +29,41 @@ export function publishLog(log: Logger): PublishEvents & Pick<DeliveryEvents, 'c
   }
 }
 
+/** What takes log lines to where they are kept: pino's destination, or some of it. */
+interface Destination {
+  write(text: string): unknown
+  flushSync(): void
+}
+
+export interface LogLines {
+  write(line: string): void
+  /** Passes on what was gathered. */
+  flush(): void
+  /** Passes it on before the process ends. */
+  end(): void
+}
+
+/** Lines that are passed on together: a write for each, or a search for the end of all so far, would cost more than the line. */
+export function gatherLines(destination: Destination, together = 32): LogLines {
+  let lines: string[] = []
+  const flush = (): void => {
+    if (lines.length === 0) return
+    const text = lines.join('')
+    lines = []
+    destination.write(text)
+  }
+  return {
+    write(line) {
+      if (lines.push(line) >= together) flush()
+    },
+    flush,
+    end() {
+      flush()
+      destination.flushSync()
+    }
+  }
+}
+
 export interface DeadLetterLog extends Pick<OwedEvents, 'buried'> {
   /** Logs what was only counted so far, without waiting for its second to end. */
   flush(): void

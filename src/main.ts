@@ -1,6 +1,7 @@
 import closeWithGrace from 'close-with-grace'
 import { destination, pino } from 'pino'
 import { readConfig } from './config.js'
+import { gatherLines } from './log.js'
 import { startService } from './service.js'
 
 const reading = readConfig(process.env)
@@ -10,9 +11,9 @@ if (!reading.ok) {
   process.exit(1)
 }
 const config = reading.value
-// Lines are gathered for a moment: a write for each would cost more than the line. pino writes the rest at exit.
-const lines = destination({ sync: false, minLength: 8_192 })
-setInterval(() => lines.flush(), 200).unref()
+const lines = gatherLines(destination({ sync: false }))
+setInterval(lines.flush, 200).unref()
+process.on('exit', lines.end)
 const log = pino({ level: config.LOG_LEVEL }, lines)
 
 try {
@@ -28,6 +29,5 @@ try {
   )
 } catch (error) {
   log.fatal(error instanceof Error ? error.message : 'the service could not start')
-  lines.flushSync()
   process.exit(1)
 }

@@ -1,6 +1,6 @@
 import pino from 'pino'
 import t from 'tap'
-import { deadLetterLog } from '../src/log.js'
+import { deadLetterLog, gatherLines } from '../src/log.js'
 import type { DeadLetter } from '../src/pipeline/entry.js'
 
 t.test(
@@ -34,3 +34,18 @@ t.test(
     ])
   }
 )
+
+t.test('lines are passed on together, in order, and none is left behind at the end', async t => {
+  const written: string[] = []
+  let flushed = 0
+  const lines = gatherLines({ write: text => written.push(text), flushSync: () => void flushed++ }, 3)
+  for (let index = 1; index <= 7; index++) lines.write(`${index}\n`)
+  t.strictSame(written, ['1\n2\n3\n', '4\n5\n6\n'])
+  lines.flush()
+  lines.flush()
+  t.strictSame(written.slice(2), ['7\n'])
+  lines.write('8\n')
+  lines.end()
+  t.strictSame(written.slice(3), ['8\n'])
+  t.equal(flushed, 1)
+})

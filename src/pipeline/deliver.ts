@@ -319,13 +319,15 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     gate.setBreaker(live, breaker)
     if (!failedNow) live.health = healed(live.health, at)
     events.attempted(job, attempted, durationMs)
-    const { reason: error_reason, message: error } = failedNow ?? {}
-    const record = { at: began, duration_ms: durationMs, status_code: statusCode, error_reason, error }
+    job.attemptedAt = began
+    job.attemptMs = durationMs
     entry.tries++
-    entry.attempts = entry.attempts.length === 0 ? [record] : [...entry.attempts, record].slice(-attemptsKept)
     const took = at - startedAt
     if (recovered) events.recovered(live)
     if (!failedNow) return owed.done(job, start.states, attempted, took)
+    const { reason: error_reason, message: error } = failedNow
+    const record = { at: began, duration_ms: durationMs, status_code: statusCode, error_reason, error }
+    entry.attempts = [...entry.attempts, record].slice(-attemptsKept)
     if (failedNow.type === 'rate_limited')
       live.pausedUntil = Math.max(live.pausedUntil, at + (failedNow.retryAfterMs ?? 0))
     if (attempted.memory) owed.remember(entry, attempted.memory)

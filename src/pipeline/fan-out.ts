@@ -218,6 +218,8 @@ export class FanOut {
       records: isWhole ? admission.records : this.#recordsOf(part.alerts),
       // After a pause others may have been at it.
       fresh: !ifOwed && admission.isNew && this.deps.isLatest(admission),
+      attemptedAt: 0,
+      attemptMs: 0,
       seat: 0,
       running: false,
       handing: undefined

@@ -35,6 +35,9 @@ export interface Job {
   readonly records: readonly (Fields | undefined)[] | undefined
   /** The publish is a new round of its key, so the ledger cannot know of it. */
   readonly fresh: boolean
+  /** When the last attempt began, in milliseconds since the epoch, and how long it took; 0 before the first. */
+  attemptedAt: number
+  attemptMs: number
   /** Its place among those in hand. */
   seat: number
   /** An attempt is under way. */

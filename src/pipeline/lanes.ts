@@ -23,15 +23,32 @@ export interface Ticket {
 }
 
 export function createLanes(): Lanes {
-  // Most lanes hold one ticket at most: only a second one makes it a queue.
-  const lanes = new Map<string, Place | Place[]>()
+  const crossing = { lanes: new Map<string, Lane>(), spare: [] }
+  const { lanes } = crossing
   return {
-    take: names => new Place(lanes, names),
-    tryTake: names => (names.some(name => lanes.has(name)) ? undefined : new Place(lanes, names)),
+    take: names => new Place(crossing, names),
+    tryTake: names => (names.some(name => lanes.has(name)) ? undefined : new Place(crossing, names)),
     has: name => lanes.has(name),
     size: () => lanes.size
   }
 }
+
+/** Who has a lane, and who waits for it. */
+interface Lane {
+  first: Place | undefined
+  readonly others: Place[]
+}
+
+/**
+ * A lane lasts as long as one delivery. They are used again, since a Map that makes room leaves an old table behind with
+ * all that was in it, which the garbage collector would carry along.
+ */
+interface Crossing {
+  readonly lanes: Map<string, Lane>
+  readonly spare: Lane[]
+}
+
+const mostSpare = 1_000
 
 class Place implements Ticket {
   /** Lanes in which somebody is ahead. */
@@ -40,7 +57,7 @@ class Place implements Ticket {
   #wake: (() => void) | undefined
 
   constructor(
-    private readonly lanes: Map<string, Place | Place[]>,
+    private readonly crossing: Crossing,
     private readonly names: readonly string[]
   ) {
     for (const name of names) this.#enter(name)
@@ -65,26 +82,32 @@ class Place implements Ticket {
   }
 
   #enter(name: string): void {
-    const there = this.lanes.get(name)
-    if (there === undefined) this.lanes.set(name, this)
-    else {
+    const { lanes, spare } = this.crossing
+    const lane = lanes.get(name)
+    if (lane) {
       this.#behind++
-      if (Array.isArray(there)) there.push(this)
-      else this.lanes.set(name, [there, this])
+      lane.others.push(this)
+      return
     }
+    const own = spare.pop() ?? { first: undefined, others: [] }
+    own.first = this
+    lanes.set(name, own)
   }
 
   #quit(name: string): void {
-    const there = this.lanes.get(name)
-    if (!Array.isArray(there)) {
-      this.lanes.delete(name)
+    const { lanes, spare } = this.crossing
+    const lane = lanes.get(name)!
+    if (lane.first !== this) {
+      lane.others.splice(lane.others.indexOf(this), 1)
       return
     }
-    const index = there.indexOf(this)
-    there.splice(index, 1)
-    const [next] = there
-    if (there.length === 1) this.lanes.set(name, next!)
-    if (index === 0 && next) next.#moveUp()
+    lane.first = lane.others.shift()
+    if (lane.first) {
+      lane.first.#moveUp()
+      return
+    }
+    lanes.delete(name)
+    if (spare.length < mostSpare) spare.push(lane)
   }
 
   #moveUp(): void {

@@ -207,6 +207,8 @@ export function createRetry(deps: RetryDeps): Retry {
       notification: notificationOf(clean),
       stored: true,
       folded: [],
+      attemptedAt: 0,
+      attemptMs: 0,
       seat: 0,
       running: false,
       handing: undefined,

@@ -64,12 +64,15 @@ export function choose(notification: Notification, roster: Roster, selection: Se
     })
   }
   const wanted = names && names.length > 0 ? new Set(names) : undefined
-  // Disabled targets take no part here, but for the resolves that they are owed.
-  return roster.all().flatMap(live => {
-    if (wanted && !wanted.has(live.name)) return []
+  const choices: Choice[] = []
+  for (const live of roster.all()) {
+    if (wanted && !wanted.has(live.name)) continue
     const choice = choiceOf(live, notification, selection)
-    return choice.kind === 'skip' && choice.reason === 'disabled' && !selection.tellDisabled ? [] : [choice]
-  })
+    // Disabled targets take no part here, but for the resolves that they are owed.
+    if (choice.kind === 'skip' && choice.reason === 'disabled' && !selection.tellDisabled) continue
+    choices.push(choice)
+  }
+  return choices
 }
 
 function choiceOf(live: LiveTarget, notification: Notification, selection: Selection): Choice {
@@ -104,7 +107,7 @@ type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>
 
 /** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
 function passingOf(live: LiveTarget, { alerts }: Notification, { records, unfiltered }: Selection): Passing {
-  if (unfiltered) return { alerts }
+  if (unfiltered || alerts.every(alert => live.target.accepts(alert))) return { alerts }
   const passing: Alert[] = []
   let ifOwed: Set<Alert> | undefined
   for (const [index, alert] of alerts.entries()) {
