@@ -65,6 +65,8 @@ export function fileDiscovery({ path, named }: FileOptions, events: DiscoveryEve
       bell.ring()
       while (!stopped && seen === before) {
         await bell.heard(pollMs)
+        // Whatever else changes beside the targets rings too, a log for one: that must not cost a look for each line.
+        await sleep(settleMs)
         await inTurn(lookForChange).catch(() => {})
       }
       close()

@@ -129,6 +129,9 @@ type Writer = (bytes: number, begin: () => Promise<unknown>) => Promise<void>
 /** What a changed row can cost: its path through two trees, copied. */
 const bytesPerRow = 16_384
 
+/** Of a text in UTF-8: to count them would take longer than to claim too much. */
+const mostBytesPerUnit = 3
+
 /** For what every commit writes of its own. */
 const bytesPerCommit = 1_048_576
 
@@ -162,7 +165,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, clos
     *journal() {
       for (const { key, value } of journal.getRange()) yield { number: key, text: value }
     },
-    append: (number, text) => write(2 * Buffer.byteLength(text), () => journal.put(number, text)),
+    append: (number, text) => write(2 * mostBytesPerUnit * text.length, () => journal.put(number, text)),
     apply(rows) {
       const texts = rows.map(({ kept }) => kept && `${kept.expiresAt};${textOf(kept)}`)
       const bytes = texts.reduce((sum, text) => sum + 2 * Buffer.byteLength(text ?? ''), 0)
