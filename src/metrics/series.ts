@@ -57,9 +57,9 @@ abstract class Series implements Value, Distribution {
 
   constructor(readonly values: readonly string[]) {}
 
-  has(values: readonly string[]): boolean {
-    for (let index = 0; index < values.length; index++) if (values[index] !== this.values[index]) return false
-    return true
+  /** Beyond the first label, which its whole row has in common. */
+  has(second: string | undefined, third: string | undefined): boolean {
+    return this.values[1] === second && this.values[2] === third
   }
 
   observe(_value: number): void {}
@@ -102,6 +102,7 @@ class Histogram extends Series {
 
 /** Series are looked up at every event and rendered at a scrape: until then they are numbers and no text. */
 function openFamily(name: string, { type, help, labels, buckets }: Definition): Family<Series, string[]> {
+  if (labels.length > 3) throw new Error(`${name} has more labels than series are looked up by`)
   const head = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
   // By the first label, so that all series of a target go at once.
   const rows = new Map<string, Series>()
@@ -109,13 +110,14 @@ function openFamily(name: string, { type, help, labels, buckets }: Definition): 
     labels.map((label, index) => `${label}="${escaped(values[index] ?? '')}"`).join(',')
   return {
     labels: [...labels],
-    at(...values) {
-      const first = values[0] ?? ''
+    // No metric has more than three labels, and a list of them for every event would soon be many.
+    at(first = '', second?: string, third?: string) {
       let last: Series | undefined
       for (let series = rows.get(first); series; series = series.next) {
-        if (series.has(values)) return series
+        if (series.has(second, third)) return series
         last = series
       }
+      const values = [first, second, third].filter(value => value !== undefined)
       const series = buckets ? new Histogram(values, buckets) : new Single(values)
       if (last) last.next = series
       else rows.set(first, series)
