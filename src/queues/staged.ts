@@ -84,19 +84,26 @@ export class Staged implements Row {
  */
 function withMarks(object: string, marks: readonly unknown[] | undefined): string {
   if (!marks) return object
-  const pieces = [object.slice(0, -1)]
+  const pieces = new Array<string>((marks.length / 2) * 5 + 2)
+  let count = 0
+  pieces[count++] = object.slice(0, -1)
   for (let index = 0; index < marks.length; index += 2) {
     const field = marks[index] as string
     const value = marks[index + 1]
-    if (pieces.length > 1 || object !== '{}') pieces.push(',')
-    if (plain.test(field)) pieces.push('"', field, '":')
-    else pieces.push(JSON.stringify(field), ':')
-    if (typeof value === 'string' && plain.test(value)) pieces.push('"', value, '"')
-    else pieces.push(JSON.stringify(value))
+    const isFirst = index === 0 && object === '{}'
+    if (isPlain(field) && isPlain(value)) {
+      pieces[count++] = isFirst ? '"' : ',"'
+      pieces[count++] = field
+      pieces[count++] = '":"'
+      pieces[count++] = value
+      pieces[count++] = '"'
+    } else pieces[count++] = `${isFirst ? '' : ','}${JSON.stringify(field)}:${JSON.stringify(value)}`
   }
-  pieces.push('}')
+  pieces[count] = '}'
   return pieces.join('')
 }
 
-/** What needs no escape in JSON: nearly all names and texts that are marked. */
-const plain = /^[ !#-[\]-~]*$/
+/** Whether it is a text that needs no escape in JSON, as nearly all are that are marked. */
+function isPlain(value: unknown): value is string {
+  return typeof value === 'string' && /^[ !#-[\]-~]*$/.test(value)
+}
