@@ -46,6 +46,8 @@ export interface DeliverDeps {
 interface Held {
   readonly tickets: Ticket[]
   readonly holds: Hold[]
+  /** Entries in the store whose lanes it has. */
+  readonly entries: string[]
 }
 
 type Done = (result: PartResult) => void
@@ -80,6 +82,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   const { store, owed, sender, events, tracer, breakerRules, retryRules, now } = deps
   const { already, recall } = createRecall(store)
   const gate = createGate({ circuit: events.circuit, now })
+  /** Entries in the store whose lanes some job has: nobody else gets them, and to read them all would tell no more. */
+  const inHand = new Set<string>()
 
   function deliver(job: Job, done: Done): void {
     const startedAt = now()
@@ -96,6 +100,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   function end({ job, ticket, span, done }: Course, result: PartResult): void {
+    if (job.stored) inHand.delete(job.entry.id)
     ticket.leave()
     span?.end(result)
     try {
@@ -123,7 +128,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   /** The way of all others, lane by lane and wait by wait. Never rejects. */
   async function inTurn(course: Course): Promise<PartResult> {
     const { job, ticket } = course
-    const held: Held = { tickets: [ticket], holds: [] }
+    const held: Held = { tickets: [ticket], holds: [], entries: [] }
     try {
       if (await enter(job, ticket, held)) return await inLanes(course, held)
       // What stands in the queue just stays there; what came in is written down without its lanes.
@@ -132,8 +137,14 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       return broken(course, error)
     } finally {
       for (const hold of held.holds) store.release(hold)
+      for (const id of held.entries) inHand.delete(id)
       for (const each of held.tickets) each.leave()
     }
+  }
+
+  function takeInHand(held: Held, id: string): void {
+    held.entries.push(id)
+    inHand.add(id)
   }
 
   function broken({ job, startedAt }: Course, error: unknown): PartResult {
@@ -169,6 +180,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   async function inLanes(course: Course, held: Held): Promise<PartResult> {
     const { job } = course
+    if (job.stored) takeInHand(held, job.entry.id)
     let known = await recall(job)
     if (job.stored && !known.stands) return untouched
     // Two callers had it owned at once, and the other one's was faster.
@@ -253,7 +265,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */
-  async function fold(job: Job, ids: readonly string[], { tickets, holds }: Held): Promise<boolean> {
+  async function fold(job: Job, waiting: readonly string[], held: Held): Promise<boolean> {
+    const { tickets, holds } = held
+    const ids = waiting.filter(id => !inHand.has(id))
+    if (ids.length === 0) return false
     const records = await store.read(ids.map(entryId))
     const own = new Set(job.entry.alerts.map(({ alert }) => alert.fingerprint))
     const taken: Entry[] = []
@@ -276,6 +291,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       taken.push(entry)
     }
     if (taken.length === 0) return false
+    for (const { id } of [job.entry, ...taken]) takeInHand(held, id)
     job.folded = [...job.folded, ...taken]
     carry(job, taken)
     return true
@@ -347,11 +363,13 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       const stood = job.stored
       // From here on the outcome of the running attempt has a record to settle, written or about to be.
       job.stored = true
+      inHand.add(job.entry.id)
       const owning = owed.own(handed, undefined, undefined, dueAt)
       job.handing = owning.catch(() => {})
       const result = await owning
       if (result.kind === 'queued') return result
       job.stored = stood
+      if (!stood) inHand.delete(job.entry.id)
       return undefined
     }
   }
