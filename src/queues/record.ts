@@ -34,12 +34,18 @@ export function changed(before: Kept | undefined, change: Change, now: number): 
 /** What is set where nothing was is taken as it is: a live publish costs two of these, and most are new. */
 function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
   if (!before && isPlain(set)) return set
-  const fields = { ...before }
+  const fields = before && !isPlain(set) ? without(before, set) : { ...before }
   for (const name in set) {
     const value = set[name]
-    if (value === null) delete fields[name]
-    else if (value !== undefined) fields[name] = value
+    if (value !== null && value !== undefined) fields[name] = value
   }
+  return fields
+}
+
+/** The fields that are not removed. A slot may have a thousand, and to delete one of a copy takes much longer than this. */
+function without(before: Fields, set: Fields): Fields {
+  const fields: Fields = {}
+  for (const name in before) if (set[name] !== null) fields[name] = before[name]
   return fields
 }
 
