@@ -1,12 +1,12 @@
 import { delivered as healed } from '../health/state.js'
 import type { Hold, Store } from '../queues/contract.js'
-import type { Memory, Message } from '../targets/contract.js'
+import type { Failure, Memory, Message } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
 import { attemptsKept, type Entry, entryId } from './entry.js'
-import { createGate, type Pass } from './gate.js'
+import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import type { Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
@@ -62,18 +62,29 @@ interface Course {
   readonly done: Done
 }
 
-/** What an attempt begins with. */
-interface Start {
-  readonly hold: Hold | undefined
-  readonly pass: Pass
+/** What a message is made with, besides its alerts. */
+interface Telling {
   readonly states: Known['states']
   readonly memory: Memory
   readonly firedAndResolved: boolean
 }
 
+/** What an attempt begins with. */
+interface Start extends Telling {
+  readonly hold: Hold | undefined
+  readonly pass: Pass
+}
+
+/** What decides whether attempts can be begun. */
+export type Terms = Asking & Pick<Job, 'heldBack' | 'hurry'>
+
 export interface Deliver {
   /** Carries one part through; `done` is called once it is delivered, owed, refused or has nothing to tell. */
   deliver(job: Job, done: Done): void
+  /** Whether an attempt that is not begun yet would not be begun now either, but owed. */
+  isShut(job: Terms): boolean
+  /** Has parts of one target owned that no attempt is begun of, with one write for all; `done` is called for each. */
+  ownAll(jobs: readonly Job[], done: (index: number, result: PartResult) => void): void
   /** Has a running part owned by the queue, without disturbing its attempt; undefined if it cannot be owned. */
   handOver(job: Job): Promise<PartResult | undefined>
 }
@@ -86,17 +97,25 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   const inHand = new Set<string>()
 
   function deliver(job: Job, done: Done): void {
+    const course = begin(job, done)
+    try {
+      if (!course.ticket.ready || !goesStraight(course)) goInTurn(course)
+    } catch (error) {
+      end(course, broken(course, error))
+    }
+  }
+
+  function begin(job: Job, done: Done): Course {
     const startedAt = now()
     events.started(job)
     const span = tracer?.delivery(job)
     if (span) job.traceparent = span.traceparent
-    const ticket = job.live.lanes.take(fingerprintsOf(job.entry.alerts))
-    const course = { job, ticket, span, startedAt, done }
-    try {
-      if (!ticket.ready || !goesStraight(course)) void inTurn(course).then(result => end(course, result))
-    } catch (error) {
-      end(course, broken(course, error))
-    }
+    const ticket = job.ticket ?? job.live.lanes.take(fingerprintsOf(job.entry.alerts))
+    return { job, ticket, span, startedAt, done }
+  }
+
+  function goInTurn(course: Course): void {
+    void inTurn(course).then(result => end(course, result))
   }
 
   function end({ job, ticket, span, done }: Course, result: PartResult): void {
@@ -136,10 +155,14 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     } catch (error) {
       return broken(course, error)
     } finally {
-      for (const hold of held.holds) store.release(hold)
-      for (const id of held.entries) inHand.delete(id)
-      for (const each of held.tickets) each.leave()
+      letGo(held)
     }
+  }
+
+  function letGo({ holds, entries, tickets }: Held): void {
+    for (const hold of holds) store.release(hold)
+    for (const id of entries) inHand.delete(id)
+    for (const each of tickets) each.leave()
   }
 
   function takeInHand(held: Held, id: string): void {
@@ -180,6 +203,25 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   async function inLanes(course: Course, held: Held): Promise<PartResult> {
     const { job } = course
+    const telling = await look(job, held)
+    if ('kind' in telling) return telling
+    const hold = held.holds[0]
+    if (job.heldBack) return owed.own(job, undefined, hold)
+    if (job.stored || job.folded.length > 0) {
+      const forbidden = gate.forbidden(job)
+      if (forbidden) return owed.own(job, forbidden, hold)
+      await owed.begin(job)
+      if (job.hurry.over) return owed.own(job, undefined, hold)
+    }
+
+    const pass = gate.atOnce(job) ?? (await gate.wait(job))
+    if (pass === 'later') return owed.own(job, undefined, hold)
+    if ('kind' in pass) return owed.own(job, pass, hold)
+    return new Promise(resolve => exchange(course, { hold, pass, ...telling }, (_, result) => resolve(result)))
+  }
+
+  /** What there is to tell the target, now that the lanes are the job's own; if there is nothing, what became of it. */
+  async function look(job: Job, held: Held): Promise<Telling | PartResult> {
     if (job.stored) takeInHand(held, job.entry.id)
     let known = await recall(job)
     if (job.stored && !known.stands) return untouched
@@ -199,20 +241,46 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       states = states.filter((_, index) => tells(steps[index]!))
       narrow(job, steps)
     }
-    const hold = held.holds[0]
-    if (job.heldBack) return owed.own(job, undefined, hold)
-    if (job.stored || job.folded.length > 0) {
-      const forbidden = gate.forbidden(job)
-      if (forbidden) return owed.own(job, forbidden, hold)
-      await owed.begin(job)
-      if (job.hurry.over) return owed.own(job, undefined, hold)
-    }
+    return { states, memory: known.memory, firedAndResolved }
+  }
 
-    const pass = gate.atOnce(job) ?? (await gate.wait(job))
-    if (pass === 'later') return owed.own(job, undefined, hold)
-    if ('kind' in pass) return owed.own(job, pass, hold)
-    const start = { hold, pass, states, memory: known.memory, firedAndResolved }
-    return new Promise(resolve => exchange(course, start, (_, result) => resolve(result)))
+  /** Those whose lanes are all their own, in this process. Never rejects. */
+  async function ownTogether(courses: readonly Course[]): Promise<void> {
+    const held: Held = { tickets: [], holds: [], entries: [] }
+    let results: readonly PartResult[]
+    try {
+      if (store.shared && !(await holdAll(courses, held))) {
+        // Another process has some of the lanes: each part waits for its own.
+        for (const course of courses) goInTurn(course)
+        return
+      }
+      results = await ownInLanes(courses, held)
+    } catch (error) {
+      results = courses.map(course => broken(course, error))
+    }
+    letGo(held)
+    for (const [index, course] of courses.entries()) end(course, results[index]!)
+  }
+
+  async function holdAll(courses: readonly Course[], { holds }: Held): Promise<boolean> {
+    const lanes = courses.flatMap(({ job }) => fingerprintsOf(job.entry.alerts).map(name => `${job.live.name}/${name}`))
+    const hold = await store.hold([...new Set(lanes)])
+    if (hold) holds.push(hold)
+    return hold !== undefined
+  }
+
+  async function ownInLanes(courses: readonly Course[], held: Held): Promise<PartResult[]> {
+    const [hold] = held.holds
+    const looks = await Promise.all(courses.map(course => look(course.job, held).catch(error => broken(course, error))))
+    const left = courses.flatMap(({ job }, index) => ('kind' in looks[index]! ? [] : [job]))
+    const owned = left.length > 0 ? await owed.ownAll(left, refusalOf(left[0]!), hold) : []
+    let next = 0
+    return looks.map(result => ('kind' in result ? result : owned[next++]!))
+  }
+
+  /** What keeps a target from being tried, as far as it is at fault. */
+  function refusalOf(terms: Terms): Failure | undefined {
+    return terms.heldBack || terms.hurry.over ? undefined : gate.refusal(terms)
   }
 
   /** The attempt, and what comes of it. */
@@ -356,6 +424,13 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   return {
     deliver,
+    isShut: terms => terms.heldBack !== undefined || terms.hurry.over || gate.refusal(terms) !== undefined,
+    ownAll(jobs, done) {
+      const courses = jobs.map((job, index) => begin(job, result => done(index, result)))
+      const ready = courses.filter(({ ticket }) => ticket.ready)
+      for (const course of courses) if (!course.ticket.ready) goInTurn(course)
+      if (ready.length > 0) void ownTogether(ready)
+    },
     async handOver(job) {
       if (!store.durable) return undefined
       const dueAt = Math.max(job.until, now())

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Notification } from '../alert.js'
-import type { Change, Place, Priority } from '../queues/contract.js'
+import type { Change, Fields, Place, Priority } from '../queues/contract.js'
 import type { Failure, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
 import type { Sequenced } from './lifecycle.js'
@@ -155,10 +155,20 @@ const slots = new Map<string, string>()
 export function stored(entry: Entry): Change {
   return {
     id: entryId(entry.id),
-    set: { ...entry },
+    set: fieldsOf(entry),
     replace: true,
     place: placeOf(entry, entry.due_at)
   }
+}
+
+/** What an entry or dead letter is written as. Without what is undefined, so that a store can take it as it is. */
+export function fieldsOf(entry: Entry): Fields {
+  const fields: Fields = {}
+  for (const name in entry) {
+    const value = entry[name as keyof Entry]
+    if (value !== undefined) fields[name] = value
+  }
+  return fields
 }
 
 /** Where an entry waits in the queue until it is due. */

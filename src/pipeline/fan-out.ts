@@ -1,10 +1,11 @@
 import type { Alert, Notification } from '../alert.js'
 import type { Part } from '../targets/contract.js'
 import type { Admission } from './admission.js'
-import type { Deliver } from './deliver.js'
+import type { Deliver, Terms } from './deliver.js'
 import { type Entry, newId, slotOf, slotOfGroup } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
+import type { Ticket } from './lanes.js'
 import type { Sequenced } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 import type { PublishRequest } from './publish.js'
@@ -40,8 +41,10 @@ export interface FanOutDeps {
   now(): number
 }
 
-/** Parts that are started before others get the event loop. */
+/** Parts that are started, or owned in one write, before others get the event loop. */
 const startedAtOnce = 100
+/** Parts of one delivery that are under way at once: of tens of thousands, those that only wait would fill the memory. */
+const mostUnderWay = 1_000
 /** Longest wait for a rate-limit token, in milliseconds. */
 const patienceMs = 2_000
 const noRefs: Entry['refs'] = []
@@ -50,11 +53,22 @@ const noEntries: readonly Entry[] = []
 
 /** A delivery with its parts at hand. */
 interface Running extends Delivery {
-  readonly parts: readonly Part[]
-  readonly jobs: Job[]
+  readonly results: (PartResult | undefined)[]
+  parts: readonly Part[]
+  /** As the parts are: those that have begun and not ended. */
+  readonly jobs: (Job | undefined)[]
   readonly entrance: Entrance | undefined
-  /** Whoever waits for a part to end, by its index. */
-  waiting: Map<number, () => void> | undefined
+  /** How many have begun: the next one's index. */
+  begun: number
+  ended: number
+  /** Of those under way, how many are being owned in one write with others. */
+  owning: number
+  /** As the parts are, where there are many: their places in the lanes, which they take before they begin. */
+  tickets: Ticket[] | undefined
+  /** Parts for which somebody was in their lanes. */
+  late: Set<number> | undefined
+  /** More parts will begin once others have had the event loop. */
+  coming: boolean
 }
 
 type Send = Choice & { readonly kind: 'send' }
@@ -75,6 +89,11 @@ export class FanOut {
   #positions: Map<Alert, number> | undefined
   /** Parts that have not ended, and one for the starting itself. */
   #left = 1
+  /** Deliveries of which more parts will begin. */
+  #coming: Running[] | undefined
+  /** Parts that were handed over and have not ended. */
+  #handed: Set<Job> | undefined
+  #othersEnded: (() => void) | undefined
   #allEnded!: () => void
 
   constructor(
@@ -107,27 +126,51 @@ export class FanOut {
   /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
   async handOver(): Promise<void> {
     await this.#started
-    await Promise.all(
-      this.#deliveries.flatMap(delivery => delivery.jobs.map((_, index) => this.#settleNow(delivery, index)))
-    )
+    this.#handed = new Set()
+    const handing: Promise<void>[] = []
+    for (const delivery of this.#deliveries)
+      for (const [index, job] of delivery.jobs.entries()) if (job?.running) handing.push(this.#hand(delivery, index))
+    await Promise.all(handing)
+    if (this.#left > this.#handed.size) await new Promise<void>(resolve => (this.#othersEnded = resolve))
+  }
+
+  async #hand(delivery: Running, index: number): Promise<void> {
+    const job = delivery.jobs[index]!
+    this.#handed!.add(job)
+    const owned = await this.deps.deliver.handOver(job)
+    delivery.results[index] ??= owned
   }
 
   #open(choice: Choice): Running {
-    const parts = choice.kind === 'send' ? partsOf(choice, this.plan.notification) : noParts
     const waits = this.#room && choice.kind === 'send' && !choice.heldBack
     return {
       choice,
-      results: parts.map(() => undefined),
+      results: [],
       durationMs: 0,
-      parts,
+      parts: noParts,
       jobs: [],
       entrance: waits ? entranceTo(this.#room!, this.plan.hurry, failures(choice) === 0) : undefined,
-      waiting: undefined
+      begun: 0,
+      ended: 0,
+      owning: 0,
+      tickets: undefined,
+      late: undefined,
+      coming: false
     }
+  }
+
+  /** Lays out the delivery's parts. */
+  #part(delivery: Running): void {
+    const { choice, results } = delivery
+    if (choice.kind !== 'send') return
+    delivery.parts = partsOf(choice, this.plan.notification)
+    for (let index = 0; index < delivery.parts.length; index++) results.push(undefined)
+    this.#left += delivery.parts.length
   }
 
   #leave(): void {
     if (--this.#left === 0) this.#allEnded()
+    if (this.#left === this.#handed?.size) this.#othersEnded?.()
   }
 
   /** The first to ask get what room there is: whoever failed last time asks last. */
@@ -138,47 +181,109 @@ export class FanOut {
   /** In one go where there are few parts; else the targets take turns, and others get the event loop in between. */
   #startAll(): Promise<unknown> | undefined {
     if (this.#sequenced.length > startedAtOnce) return this.#startInTurns()
-    let later: Promise<void>[] | undefined
     for (const delivery of this.#inOrder()) {
-      const rest = this.#startFrom(delivery, 0)
-      if (rest) (later ??= []).push(rest)
+      this.#part(delivery)
+      while (delivery.begun < delivery.parts.length) this.#begin(delivery)
     }
-    return later && Promise.all(later)
+    return undefined
   }
 
   async #startInTurns(): Promise<void> {
-    const later: (Promise<void> | undefined)[] = []
     for (const delivery of this.#inOrder()) {
-      later.push(this.#startFrom(delivery, 0))
+      this.#part(delivery)
+      // Before they begin: what is accepted later must find them there, and come after them.
+      if (delivery.parts.length > 0) this.#takeLanes(delivery)
+      this.#beginSoon(delivery)
       // Many alerts take their time to be written for each target.
       await turn()
     }
-    await Promise.all(later)
+    // What has not begun by the time that nobody waits any more is owned without having ended anything.
+    void this.plan.hurry.beat(this.ended).then(() => {
+      for (const delivery of this.#deliveries) this.#beginSoon(delivery)
+    })
   }
 
-  #startFrom(delivery: Running, from: number): Promise<void> | undefined {
-    const { parts } = delivery
-    const to = Math.min(from + startedAtOnce, parts.length)
-    for (let index = from; index < to; index++) this.#startPart(delivery, index)
-    return to < parts.length ? turn().then(() => this.#startFrom(delivery, to)) : undefined
+  #takeLanes(delivery: Running): void {
+    const { lanes } = (delivery.choice as Send).live
+    delivery.tickets = delivery.parts.map(({ alerts }) =>
+      lanes.take([...new Set(alerts.map(alert => alert.fingerprint))])
+    )
+    for (const [index, { ready }] of delivery.tickets.entries()) if (!ready) (delivery.late ??= new Set()).add(index)
   }
 
-  #startPart(delivery: Running, index: number): void {
-    const job = this.#jobOf(delivery.choice as Send, delivery.parts[index]!, delivery.entrance?.enter)
-    delivery.jobs.push(job)
-    this.#left++
+  /** Begins as many parts as there is room for; those that would only be owed are owned together. */
+  #beginMore(delivery: Running): void {
+    const { parts, begun, ended, owning } = delivery
+    if (begun === parts.length) return
+    const isShut = this.deps.deliver.isShut(this.#termsOf(delivery.choice as Send))
+    const room = mostUnderWay - (isShut ? owning : begun - ended)
+    const to = Math.min(begun + Math.min(room, startedAtOnce), parts.length)
+    if (isShut) this.#ownTo(delivery, to)
+    else while (delivery.begun < to) this.#begin(delivery)
+    if (to > begun) this.#beginSoon(delivery)
+  }
+
+  #beginSoon(delivery: Running): void {
+    if (delivery.coming || delivery.begun === delivery.parts.length) return
+    delivery.coming = true
+    if (this.#coming) this.#coming.push(delivery)
+    else {
+      this.#coming = [delivery]
+      setImmediate(() => this.#takeTurns())
+    }
+  }
+
+  /** One delivery at a time, or many targets would keep the event loop for long. */
+  #takeTurns(): void {
+    const delivery = this.#coming!.shift()!
+    delivery.coming = false
+    this.#beginMore(delivery)
+    if (this.#coming!.length > 0) setImmediate(() => this.#takeTurns())
+    else this.#coming = undefined
+  }
+
+  #begin(delivery: Running): void {
+    const index = delivery.begun
+    const job = this.#nextJob(delivery)
     this.deps.deliver.deliver(job, result => this.#partEnded(delivery, index, result))
+  }
+
+  #ownTo(delivery: Running, to: number): void {
+    const from = delivery.begun
+    const jobs: Job[] = []
+    while (delivery.begun < to) jobs.push(this.#nextJob(delivery))
+    if (jobs.length === 0) return
+    delivery.owning += jobs.length
+    this.deps.deliver.ownAll(jobs, (index, result) => {
+      delivery.owning--
+      this.#partEnded(delivery, from + index, result)
+    })
+  }
+
+  #nextJob(delivery: Running): Job {
+    const job = this.#jobOf(delivery, delivery.begun++)
+    delivery.jobs.push(job)
+    return job
   }
 
   #partEnded(delivery: Running, index: number, result: PartResult): void {
     delivery.results[index] = result
     delivery.durationMs = this.deps.now() - this.plan.acceptedAt
-    delivery.waiting?.get(index)?.()
-    if (delivery.entrance?.ended(delivery.parts.length)) delivery.entrance.leave()
+    this.#handed?.delete(delivery.jobs[index]!)
+    delivery.jobs[index] = undefined
+    if (++delivery.ended === delivery.parts.length) delivery.entrance?.leave()
+    else this.#beginSoon(delivery)
     this.#leave()
   }
 
-  #jobOf({ live, heldBack, ifOwed }: Send, part: Part, enter: Job['room']): Job {
+  #termsOf({ live, heldBack }: Send): Terms {
+    const { request, hurry } = this.plan
+    return { live, heldBack, hurry, patienceMs, respectBreaker: request.options.respectCircuitBreakers }
+  }
+
+  #jobOf({ choice, parts, entrance, tickets, late }: Running, index: number): Job {
+    const { live, heldBack, ifOwed } = choice as Send
+    const part = parts[index]!
     const { request, notification, admission, publishId, acceptedAt, until, hurry } = this.plan
     const { seq } = admission
     const isWhole = part.alerts.length === notification.alerts.length
@@ -213,11 +318,12 @@ export class FanOut {
       hurry,
       until,
       patienceMs,
-      room: enter,
+      room: entrance?.enter,
       traceparent: request.traceparent,
       records: isWhole ? admission.records : this.#recordsOf(part.alerts),
       // After a pause others may have been at it.
-      fresh: !ifOwed && admission.isNew && this.deps.isLatest(admission),
+      fresh: !ifOwed && !late?.has(index) && admission.isNew && this.deps.isLatest(admission),
+      ticket: tickets?.[index],
       attemptedAt: 0,
       attemptMs: 0,
       seat: 0,
@@ -235,18 +341,6 @@ export class FanOut {
     const { notification, admission } = this.plan
     this.#positions ??= new Map(notification.alerts.map((alert, index) => [alert, index]))
     return some.map(alert => admission.records[this.#positions!.get(alert)!])
-  }
-
-  async #settleNow(delivery: Running, index: number): Promise<void> {
-    if (delivery.results[index]) return
-    const job = delivery.jobs[index]!
-    if (!job.running) {
-      delivery.waiting ??= new Map()
-      const { waiting } = delivery
-      return new Promise(resolve => waiting.set(index, resolve))
-    }
-    const owned = await this.deps.deliver.handOver(job)
-    delivery.results[index] ??= owned
   }
 }
 
@@ -267,14 +361,11 @@ function groupOf(notification: Notification): Entry['group'] {
 /** One delivery's room among those of its publish: taken by its first part, left by its last. */
 interface Entrance {
   enter(): Promise<boolean>
-  /** Counts one part that has ended; true if it was the last of so many. */
-  ended(parts: number): boolean
   leave(): void
 }
 
 function entranceTo(room: Slots, hurry: Hurry, urgent: boolean): Entrance {
   let entered: Promise<boolean> | undefined
-  let count = 0
   const enter = async (): Promise<boolean> => {
     const place = room.take(urgent)
     if (await hurry.beat(place.taken)) return true
@@ -283,7 +374,6 @@ function entranceTo(room: Slots, hurry: Hurry, urgent: boolean): Entrance {
   }
   return {
     enter: () => (entered ??= enter()),
-    ended: parts => ++count === parts,
     leave: () => void entered?.then(taken => taken && room.give())
   }
 }

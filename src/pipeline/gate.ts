@@ -10,6 +10,9 @@ export interface Pass {
   readonly probe: Probe | undefined
 }
 
+/** What matters of a job before it comes to an attempt. */
+export type Asking = Pick<Job, 'live' | 'respectBreaker' | 'patienceMs'>
+
 /** What lets an attempt through to its target: breaker, pause, the publish's room, rate limit and slots. */
 export interface Gate {
   /** Leave for a job that nothing keeps waiting; undefined if it may have to. */
@@ -17,7 +20,9 @@ export interface Gate {
   /** Waits for room, a token and a slot; else what is in the way, or `later`. */
   wait(job: Job): Promise<Pass | Failure | 'later'>
   /** Why no attempt may be made now; undefined if one may. */
-  forbidden(job: Job): Failure | undefined
+  forbidden(job: Asking): Failure | undefined
+  /** The same, or that a token would be too long in coming. */
+  refusal(job: Asking): Failure | undefined
   setBreaker(live: LiveTarget, next: Breaker): void
 }
 
@@ -37,7 +42,7 @@ export function createGate({ circuit, now }: GateDeps): Gate {
     if (before.state !== next.state) circuit(live, before)
   }
 
-  function forbidden({ live, respectBreaker }: Job): Failure | undefined {
+  function forbidden({ live, respectBreaker }: Asking): Failure | undefined {
     const at = now()
     if (live.pausedUntil > at) {
       return failure('rate_limited', `${live.target.kind.title} asked to be left alone`, {
@@ -46,6 +51,11 @@ export function createGate({ circuit, now }: GateDeps): Gate {
     }
     if (respectBreaker && !permits(live.breaker, at)) return failure('connection', 'the circuit is open')
     return undefined
+  }
+
+  function tooBusy({ live, patienceMs }: Asking, waitMs: number): Failure | undefined {
+    if (waitMs <= patienceMs) return undefined
+    return failure('rate_limited', `${live.target.kind.title} is at its rate limit`, { retryAfterMs: waitMs })
   }
 
   /** At once, before anybody else looks: of all that wait for a half-open circuit, one is the probe. */
@@ -59,6 +69,7 @@ export function createGate({ circuit, now }: GateDeps): Gate {
   return {
     setBreaker,
     forbidden,
+    refusal: job => forbidden(job) ?? tooBusy(job, rateWaitMs(job.live, now())),
 
     atOnce(job) {
       const { live } = job
@@ -75,8 +86,8 @@ export function createGate({ circuit, now }: GateDeps): Gate {
       // Room that comes this late is no use: an attempt would time out, and the target would be blamed for it.
       if (!job.stored && job.until - now() < leastMs) return 'later'
       const waitMs = rateWaitMs(live, now())
-      if (waitMs > job.patienceMs)
-        return failure('rate_limited', `${live.target.kind.title} is at its rate limit`, { retryAfterMs: waitMs })
+      const busy = tooBusy(job, waitMs)
+      if (busy) return busy
       takeToken(live, now())
       if (waitMs > 0 && !(await job.hurry.beat(new Promise(resolve => setTimeout(resolve, waitMs))))) {
         returnToken(live, now())

@@ -3,6 +3,7 @@ import type { Fields } from '../queues/contract.js'
 import type { Failure } from '../targets/contract.js'
 import type { Entry } from './entry.js'
 import type { Hurry } from './hurry.js'
+import type { Ticket } from './lanes.js'
 import type { Step } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 
@@ -35,6 +36,8 @@ export interface Job {
   readonly records: readonly (Fields | undefined)[] | undefined
   /** The publish is a new round of its key, so the ledger cannot know of it. */
   readonly fresh: boolean
+  /** Its places in the lanes of its alerts, if they were taken before it begins. */
+  readonly ticket?: Ticket | undefined
   /** When the last attempt began, in milliseconds since the epoch, and how long it took; 0 before the first. */
   attemptedAt: number
   attemptMs: number

@@ -8,6 +8,7 @@ import {
   deadId,
   type Entry,
   entryId,
+  fieldsOf,
   memoryId,
   outcomeField,
   outcomeId,
@@ -53,6 +54,13 @@ export interface Owed {
   ): PartResult | Promise<PartResult>
   /** It is owed: durable once this resolves. Without a queue that can be written the part stays unowned. */
   own(job: Job, failed: Failure | undefined, hold: Hold | undefined, dueAt?: number): Promise<PartResult>
+  /** The same for parts of one target, in one write: all of them are owed or none is. */
+  ownAll(
+    jobs: readonly Job[],
+    failed: Failure | undefined,
+    hold: Hold | undefined,
+    dueAt?: number
+  ): Promise<PartResult[]>
   /** It is given up: a dead letter. */
   bury(job: Job, failed: Failure, durationMs: number): Promise<PartResult>
   /** There was nothing to tell: `steps` says why, for each of the entry's alerts; none if another delivery told it all. */
@@ -228,7 +236,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       } as DeadLetter
       changes.push({
         id: deadId(entry.id),
-        set: letter as unknown as Fields,
+        set: fieldsOf(letter),
         replace: true,
         expiresAt: now() + retentionMs
       })
@@ -248,21 +256,79 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     await settle(states(entries[0]!.target, alerts, close), changes)
   }
 
-  /** Makes room for an entry that was added; true if it had to go itself, as the least urgent one. */
-  async function overflows(entry: Entry): Promise<boolean> {
-    const owes = store.owed(entry.target)
-    let elsewhere = false
+  async function ownAll(
+    jobs: readonly Job[],
+    failed: Failure | undefined,
+    hold: Hold | undefined,
+    dueAt = now() + (failed?.retryAfterMs ?? 0)
+  ): Promise<PartResult[]> {
+    const { target } = jobs[0]!.entry
+    const alerts = jobs.length === 1 ? jobs[0]!.entry.alerts : jobs.flatMap(job => job.entry.alerts)
+    const doubtful = failed?.mayHave === true
+    const next = (before: TargetState | undefined, item: Sequenced): TargetState =>
+      afterOwing(doubtful ? afterDoubt(before, item) : before, item)
+    const unowned = (job: Job): PartResult => ({ kind: 'unowned', ...untried(job, failed) })
+    const queued = (job: Job): PartResult => ({ kind: 'queued', id: job.entry.id, ...untried(job, failed) })
+    if (!store.durable) {
+      if (doubtful) noteAfter(states(target, alerts, afterDoubt), [])
+      return jobs.map(unowned)
+    }
+    const failure = failed && shown(failed)
+    const entries = jobs.map<Entry>(job => ({ ...complete(job), due_at: dueAt, ...(failure ? { failure } : {}) }))
+    const added: Entry[] = []
+    const changes: Change[] = []
+    for (const [index, { stored: stands, folded }] of jobs.entries()) {
+      const entry = entries[index]!
+      if (!stands && folded.length === 0) added.push(entry)
+      changes.push(stored(entry), { id: slotId(entry), set: { [entry.id]: 1 } })
+      addOutcomes(changes, entry, ['q', entry.id])
+      if (folded.length > 0) changes.push(...removed(folded.filter(other => other.id !== entry.id)))
+    }
+    for (const { id } of added) arriving.set(id, undefined)
+    try {
+      // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
+      await store.write([...changes, ...(await states(target, alerts, next))], hold?.valid() ? hold : undefined)
+    } catch (error) {
+      for (const entry of added) arrived(entry)
+      if (!(error instanceof StoreUnavailable)) throw error
+      for (const entry of entries) events.submitted(entry, 'unavailable')
+      if (doubtful) noteAfter(states(target, alerts, afterDoubt), [])
+      // What already stands in the store is owed all the same.
+      return jobs.map(job => (job.stored ? queued(job) : unowned(job)))
+    }
+    for (const [index, job] of jobs.entries()) {
+      job.entry = entries[index]!
+      job.stored = true
+      job.folded = []
+      events.submitted(job.entry, 'queued')
+    }
+    const pushedOut = await overflowing(added)
+    return jobs.map(job =>
+      pushedOut.has(job.entry)
+        ? { kind: 'refused', ...untried(job, failed), failure: shown(tooMuch), id: job.entry.id }
+        : queued(job)
+    )
+  }
+
+  /** Makes room for entries of one target that were added; those that had to go themselves, as the least urgent ones. */
+  async function overflowing(added: readonly Entry[]): Promise<ReadonlySet<Entry>> {
+    const [first] = added
+    if (!first) return noEntries
+    const owes = store.owed(first.target)
+    const elsewhere = new Set<Entry>()
     if ((typeof owes === 'number' ? owes : await owes) > maxPerTarget) {
       try {
-        await trim(entry.target)
+        await trim(first.target)
         // Another process may have made the room.
-        elsewhere = store.shared && (await store.read([deadId(entry.id)]))[0] !== undefined
+        const letters = store.shared ? await store.read(added.map(({ id }) => deadId(id))) : []
+        for (const [index, letter] of letters.entries()) if (letter) elsewhere.add(added[index]!)
       } catch (error) {
         if (!(error instanceof StoreUnavailable)) throw error
       }
       await passed()
     }
-    return arrived(entry) || elsewhere
+    for (const entry of added) if (arrived(entry)) elsewhere.add(entry)
+    return elsewhere
   }
 
   /** Ends the arrival of an entry; true if it was pushed out again, which is told only now, after it was submitted. */
@@ -304,51 +370,11 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       return result
     },
 
-    async own(job, failed, hold, dueAt = now() + (failed?.retryAfterMs ?? 0)) {
-      const common = {
-        attempts: job.entry.tries,
-        durationMs: 0,
-        ...(failed?.statusCode === undefined ? {} : { statusCode: failed.statusCode }),
-        ...(failed ? { failure: shown(failed) } : {}),
-        ...(job.heldBack ? { heldBack: job.heldBack } : {})
-      }
-      const doubtful = failed?.mayHave === true
-      const next = (before: TargetState | undefined, item: Sequenced): TargetState =>
-        afterOwing(doubtful ? afterDoubt(before, item) : before, item)
-      if (!store.durable) {
-        if (doubtful) noteAfter(states(job.entry.target, job.entry.alerts, afterDoubt), [])
-        return { kind: 'unowned', ...common }
-      }
-      const isNew = !job.stored && job.folded.length === 0
-      const entry: Entry = { ...complete(job), due_at: dueAt, ...(failed ? { failure: shown(failed) } : {}) }
-      if (isNew) arriving.set(entry.id, undefined)
-      try {
-        const changes = [
-          stored(entry),
-          { id: slotId(entry), set: { [entry.id]: 1 } },
-          ...(await states(entry.target, entry.alerts, next)),
-          ...outcomes(entry, ['q', entry.id]),
-          ...removed(job.folded.filter(other => other.id !== entry.id))
-        ]
-        // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
-        await store.write(changes, hold?.valid() ? hold : undefined)
-      } catch (error) {
-        arrived(entry)
-        if (!(error instanceof StoreUnavailable)) throw error
-        events.submitted(entry, 'unavailable')
-        // What already stands in the store is owed all the same.
-        if (job.stored) return { kind: 'queued', id: entry.id, ...common }
-        if (doubtful) noteAfter(states(entry.target, entry.alerts, afterDoubt), [])
-        return { kind: 'unowned', ...common }
-      }
-      job.entry = entry
-      job.stored = true
-      job.folded = []
-      events.submitted(entry, 'queued')
-      if (isNew && (await overflows(entry)))
-        return { kind: 'refused', ...common, failure: shown(tooMuch), id: entry.id }
-      return { kind: 'queued', id: entry.id, ...common }
+    async own(job, failed, hold, dueAt) {
+      const [result] = await ownAll([job], failed, hold, dueAt)
+      return result!
     },
+    ownAll,
 
     async bury(job, failed, durationMs) {
       const { entry, live } = job
@@ -359,7 +385,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
           afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
         ),
         [
-          { id: deadId(entry.id), set: letter as unknown as Fields, replace: true, expiresAt: now() + retentionMs },
+          { id: deadId(entry.id), set: fieldsOf(letter), replace: true, expiresAt: now() + retentionMs },
           ...(job.stored || job.folded.length > 0 ? removed([entry, ...job.folded]) : []),
           ...outcomes(entry, [
             'r',
@@ -426,6 +452,19 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     }
   }
 }
+
+/** What a part's result says of it while it is not delivered. */
+function untried({ entry, heldBack }: Job, failed: Failure | undefined) {
+  return {
+    attempts: entry.tries,
+    durationMs: 0,
+    ...(failed?.statusCode === undefined ? {} : { statusCode: failed.statusCode }),
+    ...(failed ? { failure: shown(failed) } : {}),
+    ...(heldBack ? { heldBack } : {})
+  }
+}
+
+const noEntries: ReadonlySet<Entry> = new Set()
 
 /** Lets so many go on in one turn of the event loop. */
 function turnstile(): () => Promise<void> {

@@ -66,6 +66,8 @@ export interface PublishDeps {
 
 /** With no queue to hand over to, an Alertmanager body waits this long for its attempts: below Alertmanager's own 10 s. */
 const unownedWaitMs = 9_000
+/** Time that one owed alert takes to be written, in milliseconds, as one of many. */
+const writeMs = 0.05
 /** More alerts than that take their time: others get the event loop in between. */
 const manyAlerts = 100
 
@@ -138,7 +140,9 @@ export function createPublish(deps: PublishDeps): Publish {
     const until = acceptedAt + publishTimeoutMs(options, choices.length)
     const plan = { request, notification, admission, choices, publishId, acceptedAt, until, hurry }
     const fan = new FanOut(plan, fanOutDeps)
-    if (!(await inTime(fan, hurry, accepted.source, until - now()))) await fan.handOver()
+    const earlyMs = many && store.durable ? writingMs(notification.alerts.length * choices.length) : 0
+    const timeoutMs = until - now()
+    if (!(await inTime(fan, hurry, accepted.source, { timeoutMs, earlyMs }))) await fan.handOver()
 
     const tookMs = now() - acceptedAt
     const outcomes = fan.deliveries.map(delivery => outcomeOf(delivery, tookMs))
@@ -151,22 +155,24 @@ export function createPublish(deps: PublishDeps): Publish {
     return { kind: 'published', result, verdict, answered: () => admissions.answered(admission, verdict) }
   }
 
+  /** Time that it takes to write so many alerts down, which must be over by the time that the answer is due. */
+  function writingMs(alerts: number): number {
+    return Math.min(alerts * writeMs, deps.ackTimeoutMs / 2)
+  }
+
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */
   async function inTime(
     { ended }: FanOut,
     hurry: Hurry,
     source: Accepted['source'],
-    timeoutMs: number
+    { timeoutMs, earlyMs }: { timeoutMs: number; earlyMs: number }
   ): Promise<boolean> {
     const ackMs = source === 'api' ? Number.POSITIVE_INFINITY : store.durable ? deps.ackTimeoutMs : unownedWaitMs
     let expired = false
-    const timer = setTimeout(
-      () => {
-        expired = ackMs >= timeoutMs
-        hurry.end()
-      },
-      Math.min(ackMs, timeoutMs)
-    )
+    const timer = setTimeout(() => {
+      expired = ackMs >= timeoutMs
+      hurry.end()
+    }, Math.min(ackMs, timeoutMs) - earlyMs)
     const done = await hurry.beat(ended)
     clearTimeout(timer)
     // At the publish's own deadline the attempts time out by themselves, and say so.

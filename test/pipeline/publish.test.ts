@@ -1,7 +1,7 @@
 import t from 'tap'
 import { onEachQueue } from '../support/queues.js'
 import { alertmanagerBody, publishPaths, startTestService, type TestService } from '../support/service.js'
-import { type Json, startStandIn } from '../support/stand-in.js'
+import { gate, type Json, startStandIn } from '../support/stand-in.js'
 
 /**
  * Longest that the event loop was kept busy in one go while something was done, in milliseconds. What another process
@@ -67,6 +67,81 @@ for (const queue of ['off', 'embedded']) {
       )
   })
 }
+
+const perAlert = (url: string) => [
+  { name: 'hook', type: 'webhook', url: `${url}/hook`, batch: 'alert' },
+  { name: 'pd', type: 'pagerduty', url: `${url}/pd`, routing_key: 'key' },
+  { name: 'rootly', type: 'rootly', url: `${url}/rootly`, auth: { type: 'bearer', token: 'token' } }
+]
+
+t.test('neither does one for targets that page for each alert, and are away', async t => {
+  const away = await startStandIn(t, { status: 503 })
+  const service = await startTestService(t, { targets: perAlert(away.url) })
+  let best = Number.POSITIVE_INFINITY
+  for (const run of ['aa', 'bb', 'cc', 'dd']) {
+    const body = storm(run, 20_000)
+    const pause = await longestPause(async () => {
+      const { status, body: answer } = await service.post(publishPaths.all, body)
+      t.equal(status, 202)
+      for (const { target_name, parts } of answer.results)
+        t.match(parts, { total: 20_000, delivered: 0, queued: 20_000 - parts.refused }, target_name)
+    })
+    // What the first one leaves behind is in the way of the others.
+    if (run !== 'aa') best = Math.min(best, pause)
+    if (best < 200) break
+  }
+  t.ok(best < 200, `the longest pause was ${best.toFixed(0)} ms`)
+})
+
+t.test('a storm for a target that hangs is owed whole, and each of its pages reaches the target once', async t => {
+  const slow = await startStandIn(t, 'hang')
+  const service = await startTestService(t, {
+    env: {
+      ACK_TIMEOUT: '1s',
+      ATTEMPT_TIMEOUT: '2s',
+      CIRCUIT_FAILURE_THRESHOLD: '1000',
+      RETRY_BASE: '10ms',
+      RETRY_MAX_DELAY: '100ms'
+    },
+    targets: [{ name: 'hook', type: 'webhook', url: slow.url, batch: 'alert', max_concurrent: 20 }]
+  })
+  const { status, body } = await service.post(publishPaths.all, storm('ab', 3_000))
+  t.equal(status, 202)
+  t.match(body.results, [{ queued: true, parts: { total: 3_000, delivered: 0, queued: 3_000, refused: 0 } }])
+  t.equal((await service.get('/api/v1/queue')).body.depth, 3_000)
+  const hung = slow.requests.length
+  slow.answer({ status: 200 })
+  await slow.got(hung + 3_000)
+  while ((await service.get('/api/v1/queue')).body.depth > 0) await new Promise(resolve => setTimeout(resolve, 20))
+  const pages = slow.requests.slice(hung).map(request => request.json().alerts[0].fingerprint)
+  t.equal(new Set(pages).size, 3_000)
+  t.equal(pages.length, 3_000)
+})
+
+t.test('a resolve that comes while its firing has not begun waits for it, like any other', async t => {
+  const held = gate()
+  const slow = await startStandIn(t, async () => held.answer())
+  const service = await startTestService(t, {
+    env: { ACK_TIMEOUT: '20s' },
+    targets: [{ name: 'hook', type: 'webhook', url: slow.url, batch: 'alert', max_concurrent: 5 }]
+  })
+  const firing = storm('ac', 1_500)
+  const { alerts, ...group } = JSON.parse(firing.toString())
+  const last = { ...alerts.at(-1), status: 'resolved', endsAt: '2026-11-20T18:30:00Z' }
+  const published = service.post(publishPaths.all, firing)
+  await slow.got(5)
+  const resolved = service.post(publishPaths.all, { ...group, alerts: [last] })
+  while ((await service.get('/status')).body.in_flight?.publishes < 2)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  held.open()
+  t.match([await published, await resolved], [{ status: 200 }, { status: 200 }])
+  const told = slow.requests.map(request => request.json().alerts[0])
+  t.strictSame(
+    told.filter(alert => alert.fingerprint === last.fingerprint).map(alert => alert.status),
+    ['firing', 'resolved']
+  )
+  t.equal(told.length, 1_501)
+})
 
 t.test(
   'of 3,000 pages for a target that takes few, each one is delivered, owed or a dead letter, and the caller is told',
