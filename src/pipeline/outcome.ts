@@ -1,6 +1,6 @@
 import type { Fields } from '../queues/contract.js'
 import type { Failure } from '../targets/contract.js'
-import { outcomeField } from './entry.js'
+import { type DeadLetter, outcomeField } from './entry.js'
 import type { Job, PartResult } from './job.js'
 
 /** What the ledger already knows of this part. */
@@ -37,6 +37,12 @@ export function deliveredOutcome(status: number | undefined, attempts: number, d
   const outcome: Outcome = `d ${statusCode} ${attempts} ${durationMs}`
   if (index >= 0) frequentOutcomes.set(index, outcome)
   return outcome
+}
+
+/** The outcome of a part that was given up. Settings other than those of `targetVersion` may take it after all. */
+export function refusedOutcome({ failure, tries, id }: DeadLetter, targetVersion = ''): Outcome {
+  const { type, reason, message, statusCode } = failure
+  return ['r', type, reason, message, statusCode ?? null, tries, id, targetVersion]
 }
 
 const frequentOutcomes = new Map<number, Outcome>()

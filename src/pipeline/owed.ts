@@ -1,4 +1,4 @@
-import { type Change, type Fields, type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
+import { type Change, type Fields, type Hold, priorities, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Attempted } from './attempt.js'
@@ -12,6 +12,7 @@ import {
   memoryId,
   outcomeField,
   outcomeId,
+  priority,
   slotId,
   stateField,
   stored
@@ -28,7 +29,7 @@ import {
   type TargetState,
   unpackState
 } from './lifecycle.js'
-import { deliveredOutcome, type Outcome } from './outcome.js'
+import { deliveredOutcome, type Outcome, refusedOutcome } from './outcome.js'
 
 export interface OwedEvents {
   submitted(entry: Entry, result: 'queued' | 'unavailable'): void
@@ -137,6 +138,10 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     return changes
   }
 
+  function written(letter: DeadLetter): Change {
+    return { id: deadId(letter.id), set: fieldsOf(letter), replace: true, expiresAt: letter.buried_at + retentionMs }
+  }
+
   /** Takes entries out of the queue. */
   function removed(entries: readonly Pick<Entry, 'id' | 'target' | 'slot'>[]): Change[] {
     return entries.flatMap(entry => [
@@ -225,22 +230,11 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
 
   /** One durable write for all of them, which are of one target. */
   async function giveUpAtOnce(entries: readonly Entry[], failed: Failure): Promise<void> {
-    const { type, reason, message, statusCode } = failed
     const changes = removed(entries)
     for (const entry of entries) {
-      const letter: DeadLetter = {
-        ...entry,
-        running: undefined,
-        buried_at: now(),
-        failure: shown(failed)
-      } as DeadLetter
-      changes.push({
-        id: deadId(entry.id),
-        set: fieldsOf(letter),
-        replace: true,
-        expiresAt: now() + retentionMs
-      })
-      addOutcomes(changes, entry, ['r', type, reason, message, statusCode ?? null, entry.tries, entry.id, ''])
+      const letter: DeadLetter = { ...entry, running: undefined, buried_at: now(), failure: shown(failed) }
+      changes.push(written(letter))
+      addOutcomes(changes, entry, refusedOutcome(letter))
       if (arriving.has(entry.id)) arriving.set(entry.id, letter)
       else events.buried(letter)
     }
@@ -275,19 +269,32 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     }
     const failure = failed && shown(failed)
     const entries = jobs.map<Entry>(job => ({ ...complete(job), due_at: dueAt, ...(failure ? { failure } : {}) }))
-    const added: Entry[] = []
-    const changes: Change[] = []
-    for (const [index, { stored: stands, folded }] of jobs.entries()) {
-      const entry = entries[index]!
-      if (!stands && folded.length === 0) added.push(entry)
-      changes.push(stored(entry), { id: slotId(entry), set: { [entry.id]: 1 } })
-      addOutcomes(changes, entry, ['q', entry.id])
-      if (folded.length > 0) changes.push(...removed(folded.filter(other => other.id !== entry.id)))
-    }
+    const added = entries.filter((_, index) => !jobs[index]!.stored && jobs[index]!.folded.length === 0)
     for (const { id } of added) arriving.set(id, undefined)
+    let letters: ReadonlyMap<Entry, DeadLetter> = noLetters
     try {
+      // A store that others use too is asked once, afterwards: the answer would be old by then.
+      const owes = store.shared || added.length === 0 ? 0 : (store.owed(target) as number)
+      const tooMany = owes + added.length - maxPerTarget
+      if (owes > 0 && tooMany > 0) letters = await beyondRoom(added, tooMany)
+      const changes: Change[] = []
+      for (const [index, entry] of entries.entries()) {
+        const letter = letters.get(entry)
+        if (letter) {
+          changes.push(written(letter))
+          addOutcomes(changes, entry, refusedOutcome(letter))
+          continue
+        }
+        const { folded } = jobs[index]!
+        changes.push(stored(entry), { id: slotId(entry), set: { [entry.id]: 1 } })
+        addOutcomes(changes, entry, ['q', entry.id])
+        if (folded.length > 0) changes.push(...removed(folded.filter(other => other.id !== entry.id)))
+      }
+      const given = letters.size > 0 ? new Set([...letters.keys()].flatMap(entry => entry.alerts)) : undefined
+      const stateAfter = (before: TargetState | undefined, item: Sequenced): TargetState =>
+        given?.has(item) ? afterClosing(next(before, item), item) : next(before, item)
       // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
-      await store.write([...changes, ...(await states(target, alerts, next))], hold?.valid() ? hold : undefined)
+      await store.write([...changes, ...(await states(target, alerts, stateAfter))], hold?.valid() ? hold : undefined)
     } catch (error) {
       for (const entry of added) arrived(entry)
       if (!(error instanceof StoreUnavailable)) throw error
@@ -297,17 +304,37 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       return jobs.map(job => (job.stored ? queued(job) : unowned(job)))
     }
     for (const [index, job] of jobs.entries()) {
-      job.entry = entries[index]!
+      const entry = entries[index]!
+      job.entry = entry
+      if (letters.has(entry)) continue
       job.stored = true
       job.folded = []
-      events.submitted(job.entry, 'queued')
+      events.submitted(entry, 'queued')
     }
-    const pushedOut = await overflowing(added)
+    for (const [{ id }, letter] of letters) {
+      arriving.delete(id)
+      events.buried(letter)
+    }
+    const pushedOut = await overflowing(letters.size > 0 ? added.filter(entry => !letters.has(entry)) : added)
     return jobs.map(job =>
-      pushedOut.has(job.entry)
+      letters.has(job.entry) || pushedOut.has(job.entry)
         ? { kind: 'refused', ...untried(job, failed), failure: shown(tooMuch), id: job.entry.id }
         : queued(job)
     )
+  }
+
+  /**
+   * Those of a publish for which there is no room: the least urgent in the queue are of the same publish, so that each of
+   * them would push out another one like it, or be pushed out itself.
+   */
+  async function beyondRoom(added: readonly Entry[], tooMany: number): Promise<ReadonlyMap<Entry, DeadLetter>> {
+    const first = added[0]!
+    const [record] = await store.read(await store.weakest(first.target, 1))
+    const least = record as unknown as Entry | undefined
+    if (least?.publish_id !== first.publish_id) return noLetters
+    const rank = priorities.indexOf(priority(least))
+    const like = added.filter(entry => !entry.running && priorities.indexOf(priority(entry)) >= rank)
+    return new Map(like.slice(-tooMany).map(entry => [entry, { ...entry, buried_at: now(), failure: shown(tooMuch) }]))
   }
 
   /** Makes room for entries of one target that were added; those that had to go themselves, as the least urgent ones. */
@@ -379,24 +406,15 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     async bury(job, failed, durationMs) {
       const { entry, live } = job
       const letter: DeadLetter = { ...complete(job), buried_at: now(), failure: shown(failed) }
-      const { type, reason, message, statusCode } = failed
+      const { statusCode } = failed
       await settle(
         states(entry.target, entry.alerts, (before, item) =>
           afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
         ),
         [
-          { id: deadId(entry.id), set: fieldsOf(letter), replace: true, expiresAt: now() + retentionMs },
+          written(letter),
           ...(job.stored || job.folded.length > 0 ? removed([entry, ...job.folded]) : []),
-          ...outcomes(entry, [
-            'r',
-            type,
-            reason,
-            message,
-            statusCode ?? null,
-            entry.tries,
-            entry.id,
-            live.target.version
-          ])
+          ...outcomes(entry, refusedOutcome(letter, live.target.version))
         ]
       )
       events.buried(letter)
@@ -465,6 +483,7 @@ function untried({ entry, heldBack }: Job, failed: Failure | undefined) {
 }
 
 const noEntries: ReadonlySet<Entry> = new Set()
+const noLetters: ReadonlyMap<Entry, DeadLetter> = new Map()
 
 /** Lets so many go on in one turn of the event loop. */
 function turnstile(): () => Promise<void> {

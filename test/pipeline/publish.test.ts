@@ -143,6 +143,23 @@ t.test('a resolve that comes while its firing has not begun waits for it, like a
   t.equal(told.length, 1_501)
 })
 
+t.test('of a storm that is more than there is room for, just the rest is refused, the least urgent ones', async t => {
+  const away = await startStandIn(t, { status: 500 })
+  const service = await startTestService(t, {
+    env: { QUEUE_MAX_PER_TARGET: '200', RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h' },
+    targets: [{ name: 'hook', type: 'webhook', url: away.url, batch: 'alert' }]
+  })
+  const body = JSON.parse(storm('ad', 600).toString())
+  for (const [index, alert] of body.alerts.entries()) if (index < 300 || index >= 450) alert.labels.severity = 'info'
+  const { body: answer } = await service.post(publishPaths.all, body)
+  t.match(answer.results, [{ parts: { total: 600, delivered: 0 } }])
+  const { depth, by_priority } = (await service.get('/api/v1/queue')).body
+  t.match({ depth, by_priority }, { depth: 200, by_priority: { high: 150, low: 50 } })
+  t.equal((await everyItem(service, '/api/v1/dead-letters?target=hook')).length, 400)
+  const again = await service.post(publishPaths.all, storm('ae', 300))
+  t.match(again.body.results, [{ parts: { total: 300, delivered: 0, queued: 200, refused: 100 } }])
+})
+
 t.test(
   'of 3,000 pages for a target that takes few, each one is delivered, owed or a dead letter, and the caller is told',
   async t => {
