@@ -41,8 +41,11 @@ export interface FanOutDeps {
   now(): number
 }
 
-/** Parts that are started, or owned in one write, before others get the event loop. */
+/** A notification of so many alerts, or fewer, is started in one go. */
 const startedAtOnce = 100
+/** Of a larger one, the parts that begin, or are owned in one write, before others get the event loop. */
+const begunAtOnce = 25
+const ownedAtOnce = 100
 /** Parts of one delivery that are under way at once: of tens of thousands, those that only wait would fill the memory. */
 const mostUnderWay = 1_000
 /** Longest wait for a rate-limit token, in milliseconds. */
@@ -217,7 +220,7 @@ export class FanOut {
     if (begun === parts.length) return
     const isShut = this.deps.deliver.isShut(this.#termsOf(delivery.choice as Send))
     const room = mostUnderWay - (isShut ? owning : begun - ended)
-    const to = Math.min(begun + Math.min(room, startedAtOnce), parts.length)
+    const to = Math.min(begun + Math.min(room, isShut ? ownedAtOnce : begunAtOnce), parts.length)
     if (isShut) this.#ownTo(delivery, to)
     else while (delivery.begun < to) this.#begin(delivery)
     if (to > begun) this.#beginSoon(delivery)
