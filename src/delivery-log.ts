@@ -22,6 +22,8 @@ export interface DeliveryLogOptions {
 
 /** What deliveries of one notification have in common. Its alerts themselves would hold too much memory. */
 interface About {
+  readonly publishId: string
+  readonly acceptedAt: number
   readonly alertName: string
   readonly status: AlertStatus
   readonly count: number
@@ -33,11 +35,9 @@ interface Logged {
   /** How many came before it. */
   number: number
   id: string
-  publishId: string
   target: string
   type: string
   about: About
-  acceptedAt: number
   /** Those before the one that delivered it. */
   attempts: Entry['attempts']
   /** When the attempt that delivered it began; 0 where none did. Plain numbers, as nearly all have just this one. */
@@ -61,10 +61,12 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
   let lastAlerts: readonly Sequenced[] | undefined
   let lastAbout = nothing
 
-  const aboutOf = (alerts: readonly Sequenced[]): About => {
-    if (alerts !== lastAlerts) {
+  const aboutOf = ({ alerts, publish_id, accepted_at }: Entry): About => {
+    if (alerts !== lastAlerts || accepted_at !== lastAbout.acceptedAt) {
       lastAlerts = alerts
       lastAbout = {
+        publishId: publish_id,
+        acceptedAt: accepted_at,
         alertName: alerts[0]?.alert.alert_name ?? '',
         status: alerts.some(({ alert }) => alert.status === 'firing') ? 'firing' : 'resolved',
         count: alerts.length,
@@ -90,11 +92,9 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     if (state === 'queued') owed.set(entry.id, logged)
     else if (owed.size > 0) owed.delete(entry.id)
     logged.id = entry.id
-    logged.publishId = entry.publish_id
     logged.target = entry.target
     logged.type = entry.type
-    logged.about = aboutOf(entry.alerts)
-    logged.acceptedAt = entry.accepted_at
+    logged.about = aboutOf(entry)
     logged.attempts = entry.attempts
     logged.deliveredAt = 0
     logged.state = state
@@ -157,17 +157,15 @@ const whyNothing = {
   resolved_not_wanted: { reason: 'resolved_not_wanted', message: 'the target wants no resolved alerts' }
 }
 
-const nothing: About = { alertName: '', status: 'resolved', count: 0, fingerprints: [] }
+const nothing: About = { publishId: '', acceptedAt: 0, alertName: '', status: 'resolved', count: 0, fingerprints: [] }
 
 function blank(): Logged {
   return {
     number: 0,
     id: '',
-    publishId: '',
     target: '',
     type: '',
     about: nothing,
-    acceptedAt: 0,
     attempts: [],
     deliveredAt: 0,
     deliveredMs: 0,
@@ -199,7 +197,7 @@ function viewOf(logged: Logged): DeliveryView {
     })
   return {
     id: logged.id,
-    publish_id: logged.publishId,
+    publish_id: about.publishId,
     target: logged.target,
     target_type: logged.type,
     state: logged.state,
@@ -207,7 +205,7 @@ function viewOf(logged: Logged): DeliveryView {
     alert_status: about.status,
     alert_count: about.count,
     fingerprints: [...about.fingerprints],
-    accepted_at: iso(logged.acceptedAt),
+    accepted_at: iso(about.acceptedAt),
     finished_at: logged.state === 'queued' ? null : iso(logged.finishedAt),
     attempts,
     ...(failure ? { error: failure.message, error_reason: failure.reason } : {})

@@ -56,10 +56,10 @@ const noEntries: readonly Entry[] = []
 
 /** A delivery with its parts at hand. */
 interface Running extends Delivery {
-  readonly results: (PartResult | undefined)[]
+  results: (PartResult | undefined)[]
   parts: readonly Part[]
   /** As the parts are: those that have begun and not ended. */
-  readonly jobs: (Job | undefined)[]
+  jobs: (Job | undefined)[]
   readonly entrance: Entrance | undefined
   /** How many have begun: the next one's index. */
   begun: number
@@ -148,10 +148,10 @@ export class FanOut {
     const waits = this.#room && choice.kind === 'send' && !choice.heldBack
     return {
       choice,
-      results: [],
+      results: nothingYet,
       durationMs: 0,
       parts: noParts,
-      jobs: [],
+      jobs: nothingYet,
       entrance: waits ? entranceTo(this.#room!, this.plan.hurry, failures(choice) === 0) : undefined,
       begun: 0,
       ended: 0,
@@ -164,10 +164,11 @@ export class FanOut {
 
   /** Lays out the delivery's parts. */
   #part(delivery: Running): void {
-    const { choice, results } = delivery
+    const { choice } = delivery
     if (choice.kind !== 'send') return
     delivery.parts = partsOf(choice, this.plan.notification)
-    for (let index = 0; index < delivery.parts.length; index++) results.push(undefined)
+    delivery.results = delivery.parts.map(nothing)
+    delivery.jobs = delivery.parts.map(nothing)
     this.#left += delivery.parts.length
   }
 
@@ -264,8 +265,9 @@ export class FanOut {
   }
 
   #nextJob(delivery: Running): Job {
-    const job = this.#jobOf(delivery, delivery.begun++)
-    delivery.jobs.push(job)
+    const index = delivery.begun++
+    const job = this.#jobOf(delivery, index)
+    delivery.jobs[index] = job
     return job
   }
 
@@ -348,6 +350,9 @@ export class FanOut {
 }
 
 const noParts: readonly Part[] = []
+/** Of deliveries that have no parts, or none yet. */
+const nothingYet: never[] = []
+const nothing = (): undefined => undefined
 
 const failures = (choice: Choice): number => (choice.kind === 'send' && choice.live.last?.success === false ? 1 : 0)
 
