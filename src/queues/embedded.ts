@@ -27,7 +27,7 @@ const journalBytesPerWrite = 250_000
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
-const rowsPerWrite = 500
+const rowsPerWrite = 100
 const maxUnwritten = 20_000
 /** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
 const retryMs = 1_000
