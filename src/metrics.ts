@@ -11,16 +11,17 @@ import type { Mode } from './mode.js'
 import type { Accepted } from './pipeline/accept.js'
 import type { DeadLetterEvents } from './pipeline/dead-letters.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
-import { priority } from './pipeline/entry.js'
 import { unhurried } from './pipeline/hurry.js'
 import { type Job, untouched } from './pipeline/job.js'
 import type { LiveTarget } from './pipeline/live.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { PublishEvents } from './pipeline/publish.js'
+import { rememberedLast } from './pipeline/remembered.js'
 import type { PublishResult } from './pipeline/result.js'
 import type { Retry } from './pipeline/retry.js'
+import { priorityOf } from './pipeline/retry-rules.js'
 import type { Roster, RosterEvents } from './pipeline/roster.js'
-import type { Priority, Store } from './queues/contract.js'
+import type { Store } from './queues/contract.js'
 
 /** Where a scrape looks up what stands now. Nothing of it is used before the first scrape. */
 export interface MetricsSources {
@@ -68,7 +69,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
   const names = new Set<string>()
   const ofTargets = Object.values(m).filter(family => family.labels[0] === 'target_name')
   const states = [m.target_health_status, m.target_consecutive_failures, m.target_success_rate, m.circuit_breaker_state]
-  const priorityOf = rememberingLast(priority)
+  const priority = rememberedLast(priorityOf)
 
   function keep(name: string): void {
     names.add(name)
@@ -154,9 +155,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
         const reason = outcome.kind === 'failed' ? outcome.reason : ''
         m.delivery_attempt_duration_seconds.at(live.type).observe(seconds)
         if (isRetry(job)) {
-          m.job_duration_seconds.at(live.type, priorityOf(entry)).observe(seconds)
+          m.job_duration_seconds.at(live.type, priority(entry.alerts)).observe(seconds)
           const waitedMs = now() - durationMs - entry.due_at
-          m.job_wait_time_seconds.at(priorityOf(entry)).observe(Math.max(waitedMs, 0) / 1000)
+          m.job_wait_time_seconds.at(priority(entry.alerts)).observe(Math.max(waitedMs, 0) / 1000)
         }
         if (!names.has(live.name)) return
         m.delivery_attempts_total.at(live.name, live.type, reason).value++
@@ -168,7 +169,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
         firstHuman.settled(job, result)
         const recorded = 'recorded' in result && result.recorded
         if (result.kind === 'delivered' && !recorded)
-          m.delivery_end_to_end_seconds.at(priorityOf(entry)).observe(Math.max(now() - entry.accepted_at, 0) / 1000)
+          m.delivery_end_to_end_seconds
+            .at(priority(entry.alerts))
+            .observe(Math.max(now() - entry.accepted_at, 0) / 1000)
         if (!names.has(live.name)) return
         if (recorded) m.duplicates_suppressed_total.at(live.name).value++
         if (isRetry(job)) m.jobs_processed_total.at(live.name, result.kind).value++
@@ -185,7 +188,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
     },
 
     owed: {
-      submitted: (entry, result) => void m.queue_submissions_total.at(priorityOf(entry), result).value++,
+      submitted: (entry, result) => void m.queue_submissions_total.at(priority(entry.alerts), result).value++,
       buried({ target, failure }) {
         keepBuried(target, 1)
         m.dlq_writes_total.at(target, failure.reason).value++
@@ -266,19 +269,6 @@ function resultOf({ success, is_partial_success }: PublishResult): 'success' | '
 /** Whether it came out of the queue: nobody waits for it. */
 function isRetry({ hurry }: Job): boolean {
   return hurry === unhurried
-}
-
-/** The targets of a publish share its alerts, and so what was found out about them for the first. */
-function rememberingLast(of: typeof priority): typeof priority {
-  let lastAlerts: Parameters<typeof priority>[0]['alerts'] | undefined
-  let last: Priority = 'low'
-  return entry => {
-    if (entry.alerts !== lastAlerts) {
-      last = of(entry)
-      lastAlerts = entry.alerts
-    }
-    return last
-  }
 }
 
 /** Node's own, but for gauges whose names end like a counter's. */

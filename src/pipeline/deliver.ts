@@ -8,7 +8,7 @@ import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './b
 import { attemptsKept, type Entry, entryId } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
-import type { Ticket } from './lanes.js'
+import { distinct, type Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
 import type { LiveTarget } from './live.js'
 import { recordedOutcome } from './outcome.js'
@@ -264,7 +264,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   async function holdAll(courses: readonly Course[], { holds }: Held): Promise<boolean> {
     const lanes = courses.flatMap(({ job }) => fingerprintsOf(job.entry.alerts).map(name => `${job.live.name}/${name}`))
-    const hold = await store.hold([...new Set(lanes)])
+    const hold = await store.hold(distinct(lanes))
     if (hold) holds.push(hold)
     return hold !== undefined
   }

@@ -4,6 +4,7 @@ import type { Change, Fields, Place, Priority } from '../queues/contract.js'
 import type { Failure, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
 import type { Sequenced } from './lifecycle.js'
+import { rememberedLast } from './remembered.js'
 import { priorityOf } from './retry-rules.js'
 
 /** One HTTP exchange of a delivery, as the delivery log shows it. */
@@ -72,8 +73,8 @@ export const entryId = (id: string): string => `entry/${id}`
 export const deadId = (id: string): string => `dead/${id}`
 export const slotId = (entry: Pick<Entry, 'target' | 'slot'>): string => `slot/${entry.target}/${entry.slot}`
 export const memoryId = (entry: Pick<Entry, 'target' | 'slot'>): string => `memory/${entry.target}/${entry.slot}`
-export const alertId = rememberedLast(fingerprint => `alert/${fingerprint}`)
-export const ledgerId = rememberedLast(key => `ledger/${key}`)
+export const alertId = rememberedLast((fingerprint: string) => `alert/${fingerprint}`)
+export const ledgerId = rememberedLast((key: string) => `ledger/${key}`)
 /** Where it stands which body an `Idempotency-Key` came with last. */
 export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1', idempotencyKey)}`
 /** The field of an alert's record that tells what one target has of it. */
@@ -86,19 +87,6 @@ export const outcomeField = rememberedText(target => `${target}/`)
  */
 export const outcomeId = ({ key, round }: Ref, part: string): string =>
   part === '' ? ledgerId(key) : `${ledgerId(key)}/${round}/${part}`
-
-/** The last text that was made: the targets of a publish end one after the other, and all ask for the same. */
-function rememberedLast(make: (name: string) => string): (name: string) => string {
-  let last: string | undefined
-  let text = ''
-  return name => {
-    if (name !== last) {
-      last = name
-      text = make(name)
-    }
-    return text
-  }
-}
 
 /** A text for each target, made once: as names of fields they would otherwise be made for every alert. */
 function rememberedText(make: (target: string) => string): (target: string) => string {

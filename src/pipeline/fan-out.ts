@@ -5,7 +5,7 @@ import type { Deliver, Terms } from './deliver.js'
 import { type Entry, newId, slotOf, slotOfGroup } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
-import type { Ticket } from './lanes.js'
+import { distinct, type Ticket } from './lanes.js'
 import type { Sequenced } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 import type { PublishRequest } from './publish.js'
@@ -209,9 +209,7 @@ export class FanOut {
 
   #takeLanes(delivery: Running): void {
     const { lanes } = (delivery.choice as Send).live
-    delivery.tickets = delivery.parts.map(({ alerts }) =>
-      lanes.take([...new Set(alerts.map(alert => alert.fingerprint))])
-    )
+    delivery.tickets = delivery.parts.map(({ alerts }) => lanes.take(distinct(alerts.map(alert => alert.fingerprint))))
     for (const [index, { ready }] of delivery.tickets.entries()) if (!ready) (delivery.late ??= new Set()).add(index)
   }
 

@@ -22,6 +22,11 @@ export interface Ticket {
   leave(): void
 }
 
+/** The names as a ticket wants them: each once. */
+export function distinct(names: readonly string[]): readonly string[] {
+  return names.length === 1 ? names : [...new Set(names)]
+}
+
 export function createLanes(): Lanes {
   const crossing = { lanes: new Map<string, Lane>(), spare: [] }
   const { lanes } = crossing

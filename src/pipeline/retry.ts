@@ -8,6 +8,7 @@ import { type Job, type PartResult, untouched } from './job.js'
 import { type LiveTarget, rateWaitMs } from './live.js'
 import type { Owed } from './owed.js'
 import type { Roster } from './roster.js'
+import { fingerprintsOf } from './takeover.js'
 
 export interface RetryDeps {
   readonly store: Store
@@ -160,7 +161,7 @@ export function createRetry(deps: RetryDeps): Retry {
           continue
         }
         if (missingSince.size > 0) missingSince.delete(`${live.name}/${live.type}`)
-        const lanes = live.lanes.tryTake([...new Set(entry.alerts.map(({ alert }) => alert.fingerprint))])
+        const lanes = live.lanes.tryTake(fingerprintsOf(entry.alerts))
         if (!lanes) continue
         // The delivery takes the lanes itself, at once: nobody comes between.
         lanes.leave()

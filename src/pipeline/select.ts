@@ -107,18 +107,21 @@ type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>
 
 /** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
 function passingOf(live: LiveTarget, { alerts }: Notification, { records, unfiltered }: Selection): Passing {
-  if (unfiltered || alerts.every(alert => live.target.accepts(alert))) return { alerts }
-  const passing: Alert[] = []
+  if (unfiltered) return { alerts }
+  // Most filters let all through or nothing: only what differs is listed anew.
+  let passing: Alert[] | undefined
   let ifOwed: Set<Alert> | undefined
-  for (const [index, alert] of alerts.entries()) {
+  for (let index = 0; index < alerts.length; index++) {
+    const alert = alerts[index]!
     if (!live.target.accepts(alert)) {
+      passing ??= alerts.slice(0, index)
       if (!mayOwe(live, alert, records[index])) continue
       ifOwed ??= new Set()
       ifOwed.add(alert)
     }
-    passing.push(alert)
+    passing?.push(alert)
   }
-  return ifOwed ? { alerts: passing, ifOwed } : { alerts: passing }
+  return ifOwed ? { alerts: passing ?? alerts, ifOwed } : { alerts: passing ?? alerts }
 }
 
 /** A target that is left out still gets the resolves that it is owed; through the queue if it is disabled. */

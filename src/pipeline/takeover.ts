@@ -1,6 +1,7 @@
 import { type Alert, commonOf, type Notification } from '../alert.js'
 import { attemptsKept, type Entry, notificationOf } from './entry.js'
 import type { Job } from './job.js'
+import { distinct } from './lanes.js'
 import { merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
 
 export const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
@@ -24,9 +25,8 @@ export function isSame(stands: Entry, read: Entry): boolean {
 }
 
 /** The alerts' names, each once: an alert that stands twice in a notification must not wait for itself. */
-export function fingerprintsOf(alerts: readonly Sequenced[]): string[] {
-  if (alerts.length === 1) return [alerts[0]!.alert.fingerprint]
-  return [...new Set(alerts.map(({ alert }) => alert.fingerprint))]
+export function fingerprintsOf(alerts: readonly Sequenced[]): readonly string[] {
+  return distinct(alerts.map(({ alert }) => alert.fingerprint))
 }
 
 export const alertsOf = (alerts: readonly Sequenced[]): Alert[] => alerts.map(({ alert }) => alert)

@@ -55,11 +55,8 @@ export class Staged implements Row {
     const text = withMarks(JSON.stringify(set), this.#marks)
     this.#kept = new Packed(text, this.#marks ? this.#expiresAt : this.#kept.expiresAt)
     this.#marks = undefined
-    const rest =
-      replace === undefined && place === undefined && Number.isFinite(expiresAt)
-        ? `"expiresAt":${expiresAt}}`
-        : JSON.stringify({ replace, expiresAt, place }).slice(1)
-    return `{"id":${JSON.stringify(id)},"set":${text}${rest === '}' ? '}' : `,${rest}`}`
+    const rest = JSON.stringify({ replace, expiresAt, place })
+    return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
   }
 
   /** Makes fields of what was marked. New ones: whoever has read the old ones keeps what was read. */
