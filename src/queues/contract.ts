@@ -111,3 +111,16 @@ export interface StoreStatus {
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable'
 }
+
+/** `: ENOSPC` and the like, where the system gave one. */
+export function reason(cause: unknown): string {
+  const { code } = cause as NodeJS.ErrnoException
+  return typeof code === 'string' ? `: ${code}` : ''
+}
+
+/** What to say of a file that is not as it was written. */
+export function damaged(file: string, problem: string): StoreUnavailable {
+  return new StoreUnavailable(
+    `${file} is damaged (${problem}): restore the queue directory, or move it away to start with nothing`
+  )
+}

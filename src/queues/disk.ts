@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { type Place, StoreUnavailable } from './contract.js'
+import { damaged, type Place, reason, StoreUnavailable } from './contract.js'
+import { type Journal, journalFiles, openJournal } from './journal.js'
 import { lockDirectory } from './lock.js'
 import { type Kept, textOf } from './record.js'
 import { openRoom, proveRoom, type Room } from './room.js'
@@ -20,7 +21,7 @@ export interface Row {
 
 /**
  * The directory of the embedded store: a journal of changes, which makes them durable at the price of one sequential
- * write for many, and the tables that a checkpoint brings up to date with it. Every promise resolves after fsync.
+ * write for many, and the tables in LMDB that a checkpoint brings up to date with it. Every promise resolves after fsync.
  */
 export interface Disk {
   /** Whether the process that had it before ended without `close`. */
@@ -28,12 +29,11 @@ export interface Disk {
   read(id: string): Kept | undefined
   place(id: string): Place | undefined
   places(): Iterable<{ id: string; place: Place; expiresAt: number }>
-  /** What was journalled since the last checkpoint, oldest first. */
-  journal(): Iterable<{ number: number; text: string }>
-  append(number: number, text: string): Promise<void>
+  /** What was journalled since the last checkpoint is in here. */
+  readonly journal: Journal
   apply(rows: readonly Row[]): Promise<void>
-  /** Forgets the journal up to a number, and remembers the last number that `next()` gave. */
-  settled(journalNumber: number, lastNumber: number): Promise<void>
+  /** Remembers the last number that `next()` gave: the last write of a checkpoint. */
+  settled(lastNumber: number): Promise<void>
   lastNumber(): number
   /** Records in id order: after `after`, or from `prefix` on. */
   range(prefix: string, after: string | undefined): Iterable<{ id: string; kept: Kept }>
@@ -43,9 +43,7 @@ export interface Disk {
   close(): Promise<void>
 }
 
-export type Tables = Readonly<Record<'meta' | 'records' | 'places', Database<string, string>>> & {
-  readonly journal: Database<string, number>
-}
+export type Tables = Readonly<Record<'meta' | 'records' | 'places', Database<string, string>>>
 
 /** Locks, checks, upgrades and opens a directory, made with mode 0700. Rejects with `StoreUnavailable` and the reason. */
 export async function openDisk(dir: string): Promise<Disk> {
@@ -59,23 +57,26 @@ export async function openDisk(dir: string): Promise<Disk> {
   const fresh = !existsSync(file)
   try {
     verify(file)
+    if (fresh && journalFiles(dir).length > 0) throw damaged(file, 'it is not there, but a journal is')
     if (fresh) await proveRoom(join(dir, 'room'))
     const env = open<string, string>({ ...options, path: dir })
     const room = await openRoom(file, () => usedBytes(env))
     try {
       const tables = openTables(env)
       const writer = writerOf(env, room)
-      await writer(2 * usedBytes(env), async () => upgrade(env, tables))
+      await writer(2 * usedBytes(env), async () => upgrade(env, tables, dir))
+      const journal = openJournal(dir)
       const mark = join(dir, 'open')
       const interrupted = existsSync(mark)
       writeFileSync(mark, '')
       const close = async () => {
+        await journal.close()
         await env.close()
         await room.close()
         rmSync(mark, { force: true })
         unlock()
       }
-      return diskOf(env, tables, { write: writer, close, interrupted })
+      return diskOf(env, tables, { write: writer, journal, close, interrupted })
     } catch (error) {
       await env.close()
       await room.close()
@@ -87,12 +88,6 @@ export async function openDisk(dir: string): Promise<Disk> {
     if (cause instanceof StoreUnavailable) throw cause
     throw new StoreUnavailable(`the queue directory ${dir} cannot be opened${reason(cause)}`, { cause })
   }
-}
-
-/** `: ENOSPC` and the like, where the system gave one. */
-export function reason(cause: unknown): string {
-  const { code } = cause as NodeJS.ErrnoException
-  return typeof code === 'string' ? `: ${code}` : ''
 }
 
 /**
@@ -111,14 +106,14 @@ function openTables(env: RootDatabase<string, string>): Tables {
   return {
     meta: env.openDB({ name: 'meta', encoding: 'string' }),
     records: env.openDB({ name: 'records', encoding: 'string' }),
-    places: env.openDB({ name: 'places', encoding: 'string' }),
-    journal: env.openDB<string, number>({ name: 'journal', encoding: 'string' })
+    places: env.openDB({ name: 'places', encoding: 'string' })
   }
 }
 
 /** What is left of the disk's own business: to write in turn, and to close. */
 interface Handles {
   readonly write: Writer
+  readonly journal: Journal
   readonly interrupted: boolean
   close(): Promise<void>
 }
@@ -128,9 +123,6 @@ type Writer = (bytes: number, begin: () => Promise<unknown>) => Promise<void>
 
 /** What a changed row can cost: its path through two trees, copied. */
 const bytesPerRow = 16_384
-
-/** Of a text in UTF-8: to count them would take longer than to claim too much. */
-const mostBytesPerUnit = 3
 
 /** For what every commit writes of its own. */
 const bytesPerCommit = 1_048_576
@@ -154,18 +146,16 @@ function usedBytes(env: RootDatabase<string, string>): number {
   return (lastPageNumber + 1) * pageSize
 }
 
-function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, close, interrupted }: Handles): Disk {
-  const { meta, records, places, journal } = tables
+function diskOf(env: RootDatabase<string, string>, tables: Tables, handles: Handles): Disk {
+  const { meta, records, places } = tables
+  const { write, journal, close, interrupted } = handles
   return {
     read: id => decoded(records.get(id)),
     place: id => placed(places.get(id))?.place,
     *places() {
       for (const { key, value } of places.getRange()) yield { id: key, ...placed(value)! }
     },
-    *journal() {
-      for (const { key, value } of journal.getRange()) yield { number: key, text: value }
-    },
-    append: (number, text) => write(2 * mostBytesPerUnit * text.length, () => journal.put(number, text)),
+    journal,
     apply(rows) {
       const texts = rows.map(({ kept }) => kept && `${kept.expiresAt};${textOf(kept)}`)
       const bytes = texts.reduce((sum, text) => sum + 2 * Buffer.byteLength(text ?? ''), 0)
@@ -181,18 +171,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, { write, clos
         })
       return write(bytes + rows.length * bytesPerRow, batch)
     },
-    async settled(journalNumber, lastNumber) {
-      for (;;) {
-        const numbers = [...journal.getKeys({ end: journalNumber + 1, limit: 1_000 })]
-        const batch = () =>
-          env.batch(() => {
-            for (const number of numbers) quiet(journal.remove(number))
-            quiet(meta.put('last_number', String(lastNumber)))
-          })
-        await write(numbers.length * bytesPerRow, batch)
-        if (numbers.length < 1_000) return
-      }
-    },
+    settled: lastNumber => write(0, () => meta.put('last_number', String(lastNumber))),
     lastNumber: () => Number(meta.get('last_number') ?? 0),
     *range(prefix, after) {
       const start = after === undefined || after < prefix ? prefix : after

@@ -24,9 +24,14 @@ interface Group {
 }
 
 const journalBytesPerWrite = 250_000
+/** From the start of one write to that of the next, unless so many groups wait. */
+const gapMs = 2
+const groupsAtOnce = 50
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
+/** What the tables do not have is held in memory, and read at the next start. */
+const mostJournalBytes = 4 * checkpointBytes
 const rowsPerWrite = 100
 const maxUnwritten = 20_000
 /** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
@@ -52,12 +57,13 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let groups: Group[] = []
   /** The last group while it is one of notes alone: what is marked in its records joins it. */
   let open: Group | undefined
-  /** The last entry of the journal that is durable, and so the last that a checkpoint may forget. */
-  let journalNumber = 0
+  /** What the tables do not have yet. */
   let journalBytes = 0
   let running: Promise<void> | undefined
+  let writtenAt = -Infinity
   let checkpointing: Promise<void> | undefined
-  let checkpointNotBefore = 0
+  /** The tables could not be written. The journal goes on without them for a while. */
+  let stuck: { readonly message: string; readonly until: number } | undefined
   let timer: NodeJS.Timeout | undefined
   let failure: { readonly message: string; readonly at: number } | undefined
   let lost = 0
@@ -105,13 +111,22 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     return running
   }
 
-  /** Journals what waits, in order, until nobody waits for it any more. What comes in one turn is written together. */
+  /** Journals what waits, in order, until nobody waits for it any more. What comes within a gap is written together. */
   const run = async () => {
-    await new Promise(setImmediate)
-    do await journal()
-    while (groups.some(group => group.waiting))
+    do {
+      await company()
+      await journal()
+    } while (groups.some(group => group.waiting))
     running = undefined
     if (groups.length > 0) flushLater(failure ? retryMs : noteDelayMs)
+  }
+
+  /** Under load a write that waits for more costs the disk less, and those that wait hardly any time. */
+  const company = async () => {
+    await new Promise(setImmediate)
+    const early = writtenAt + gapMs - performance.now()
+    if (early > 0 && groups.length < groupsAtOnce) await new Promise(resolve => setTimeout(resolve, early))
+    writtenAt = performance.now()
   }
 
   const flushLater = (delayMs: number) => {
@@ -131,12 +146,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (texts.length === 0) return
     const batch = groups.splice(0, texts.length)
     try {
-      await disk.append(journalNumber + 1, `{"next":${numbers.last()},"groups":[${texts.join()}]}`)
+      await disk.journal.append(`{"next":${numbers.last()},"groups":[${texts.join()}]}`)
     } catch (error) {
       return putBack(batch, error as StoreUnavailable)
     }
-    failure = undefined
-    journalNumber++
+    // If there is room again here, there is for the tables: they are tried anew.
+    if (failure) stuck = failure = undefined
     journalBytes += bytes
     settle(batch)
     checkpointIfFull()
@@ -195,8 +210,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   /** Brings the tables up to date with the journal, in slices between which everything else goes on. */
   const checkpoint = async (): Promise<void> => {
     const rows = journalled
-    const upTo = journalNumber
+    const upTo = disk.journal.turn()
     const now = Date.now()
+    const bytes = journalBytes
     leaving = rows
     journalled = new Map()
     journalBytes = 0
@@ -204,13 +220,15 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       for await (const slice of sortedSlices(rows, rowsPerWrite)) {
         await disk.apply(slice.map(row => (alive(row.kept, now) ? row : { id: row.id, place: null })))
       }
-      await disk.settled(upTo, numbers.last())
+      await disk.settled(numbers.last())
+      await disk.journal.forget(upTo)
+      stuck = undefined
       recent = new Map()
     } catch (error) {
-      failure = { message: (error as StoreUnavailable).message, at: Date.now() }
+      stuck = { message: (error as StoreUnavailable).message, until: Date.now() + 10 * retryMs }
       for (const [id, row] of journalled) rows.set(id, over(row, rows.get(id)))
       journalled = rows
-      checkpointNotBefore = failure.at + 10 * retryMs
+      journalBytes += bytes
     }
     leaving = undefined
     checkpointing = undefined
@@ -219,7 +237,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   const checkpointIfFull = () => {
     const full = journalled.size >= checkpointRecords || journalBytes >= checkpointBytes
-    if (full && !closed && Date.now() >= checkpointNotBefore) checkpointing ??= checkpoint()
+    if (full && !closed && !(stuck && Date.now() < stuck.until)) checkpointing ??= checkpoint()
   }
 
   /** Looks at some records in turn, for at most 5 ms, and drops those whose time is over; all of them within an hour. */
@@ -257,6 +275,10 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (changes.length === 0) return
     const now = Date.now()
     if (failure && now - failure.at < retryMs) throw new StoreUnavailable(failure.message)
+    if (stuck && journalBytes > mostJournalBytes) {
+      checkpointIfFull()
+      throw new StoreUnavailable(stuck.message)
+    }
     const { promise, resolve, reject } = withResolvers()
     stageAll(changes, now, { resolve, reject })
     void flush()
@@ -272,10 +294,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   for (const { id, place, expiresAt } of disk.places()) index.set(id, place, expiresAt)
   let last = disk.lastNumber()
-  for (const { number, text } of disk.journal()) {
+  for (const text of disk.journal.texts()) {
     const entry = JSON.parse(text) as { next: number; groups: { at: number; changes: Change[] }[] }
     for (const { at, changes } of entry.groups) stageAll(changes.map(endless), at)
-    journalNumber = number
     journalBytes += text.length
     last = Math.max(last, entry.next)
   }
@@ -328,7 +349,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       backend: 'embedded',
       available: failure === undefined,
       warnings: [
-        ...(failure ? [failure.message] : []),
+        ...new Set([failure, stuck].flatMap(problem => problem?.message ?? [])),
         ...(lost > 0 ? [`${lost} outcomes were lost while the queue directory could not be written`] : [])
       ],
       unwritten: failure ? groups.reduce((sum, group) => sum + group.rows.length, 0) : 0

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { StoreUnavailable } from './contract.js'
+import { damaged } from './contract.js'
 
 /** Pages looked at before a start; at 4 KiB each and about 3 µs, a file of 400 MB costs some 0.3 s. */
 const maxPages = 100_000
@@ -20,7 +20,7 @@ export function verify(file: string): void {
   }
   try {
     walk(descriptor, fstatSync(descriptor).size, problem => {
-      throw new StoreUnavailable(`${file} is damaged (${problem}): restore it, or move it away to start with nothing`)
+      throw damaged(file, problem)
     })
   } finally {
     closeSync(descriptor)

@@ -129,7 +129,7 @@ t.test('a full disk refuses writes, keeps notes and costs nothing else; with roo
   t.strictSame(JSON.parse((await child.line())!), { backend: 'embedded', available: true, warnings: [], unwritten: 0 })
   t.equal(await child.line(), 'closed')
   const store = await embeddedStore({ dir })
-  t.equal((await store.list('dead/', undefined, 10_000)).length, full.written)
+  t.equal((await store.list('dead/', undefined, 100_000)).length, full.written)
   t.strictSame(await store.read(['entry/1', 'x']), [{ n: 1 }, undefined])
   await store.close()
 })
@@ -177,7 +177,7 @@ for (const [how, damage] of Object.entries(damages)) {
     const error = await embeddedStore({ dir }).catch((error: unknown) => error)
     t.type(error, StoreUnavailable)
     t.match((error as Error).message, `${file} is damaged (`)
-    t.match((error as Error).message, 'restore it, or move it away to start with nothing')
+    t.match((error as Error).message, 'restore the queue directory, or move it away to start with nothing')
   })
 }
 
@@ -195,9 +195,9 @@ t.test('a directory of the older form is upgraded, with what its journal holds',
 
 t.test('a directory of a newer form is refused, and left as it is', async t => {
   const dir = join(t.testdir(), 'queue')
-  await older(dir, '3')
+  await older(dir, '4')
   const before = readFileSync(join(dir, 'data.mdb')).subarray(0, 8_192)
-  const refusal = 'the queue directory has schema 3, this version knows 2: use the newer version again'
+  const refusal = 'the queue directory has schema 4, this version knows 3: use the newer version again'
   await t.rejects(embeddedStore({ dir }), unavailable(refusal))
   t.strictSame(readFileSync(join(dir, 'data.mdb')).subarray(0, 8_192), before)
 })
