@@ -510,5 +510,12 @@ function shown({
 /** The entry with the bytes that its target passes on: while all goes well nobody needs them twice. */
 function complete({ entry, live, notification }: Job): Entry {
   if (entry.body !== undefined || entry.content === undefined || !live.target.wire.wantsBytes) return entry
-  return { ...entry, body: notification.body?.toString() }
+  const { body } = notification
+  if (!body) return entry
+  let text = bodyTexts.get(body)
+  if (text === undefined) bodyTexts.set(body, (text = body.toString()))
+  return { ...entry, body: text }
 }
+
+/** One text for all targets that are owed the same bytes. */
+const bodyTexts = new WeakMap<Buffer, string>()

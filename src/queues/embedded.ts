@@ -4,7 +4,7 @@ import { dueIndex } from './due.js'
 import { localHold } from './memory.js'
 import { merged, sortedSlices } from './merge.js'
 import { alive, changed, counter, type Kept } from './record.js'
-import { Staged } from './staged.js'
+import { SharedValues, Staged } from './staged.js'
 
 export interface EmbeddedOptions {
   readonly dir: string
@@ -24,9 +24,9 @@ interface Group {
 }
 
 const journalBytesPerWrite = 250_000
-/** From the start of one write to that of the next, unless so many groups wait. */
-const gapMs = 2
-const groupsAtOnce = 50
+/** From the start of one write to that of the next, if several waited for the last and fewer changes than these wait now. */
+const gapMs = 4
+const rowsAtOnce = 200
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
@@ -61,6 +61,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let journalBytes = 0
   let running: Promise<void> | undefined
   let writtenAt = -Infinity
+  /** Whether several waited for the last write. */
+  let isBusy = false
   let checkpointing: Promise<void> | undefined
   /** The tables could not be written. The journal goes on without them for a while. */
   let stuck: { readonly message: string; readonly until: number } | undefined
@@ -121,11 +123,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (groups.length > 0) flushLater(failure ? retryMs : noteDelayMs)
   }
 
-  /** Under load a write that waits for more costs the disk less, and those that wait hardly any time. */
+  /** Where many write at once, a write that waits for more of them spares the disk more than it costs them. */
   const company = async () => {
     await new Promise(setImmediate)
     const early = writtenAt + gapMs - performance.now()
-    if (early > 0 && groups.length < groupsAtOnce) await new Promise(resolve => setTimeout(resolve, early))
+    const changes = groups.reduce((sum, { rows }) => sum + rows.length, 0)
+    if (early > 0 && isBusy && changes < rowsAtOnce) await new Promise(resolve => setTimeout(resolve, early))
     writtenAt = performance.now()
   }
 
@@ -135,24 +138,26 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   const journal = async () => {
     const texts: string[] = []
+    const values = new SharedValues()
     let bytes = 0
     open = undefined
-    while (texts.length < groups.length && bytes < journalBytesPerWrite) {
+    while (texts.length < groups.length && bytes + values.length < journalBytesPerWrite) {
       const { at, rows } = groups[texts.length]!
-      const text = `{"at":${at},"changes":[${rows.map(row => row.written()).join()}]}`
+      const text = `{"at":${at},"changes":[${rows.map(row => row.written(values)).join()}]}`
       texts.push(text)
       bytes += text.length
     }
     if (texts.length === 0) return
     const batch = groups.splice(0, texts.length)
+    const text = `{"next":${numbers.last()},"values":[${values.texts.join()}],"groups":[${texts.join()}]}`
     try {
-      await disk.journal.append(`{"next":${numbers.last()},"groups":[${texts.join()}]}`)
+      await disk.journal.append(text)
     } catch (error) {
       return putBack(batch, error as StoreUnavailable)
     }
     // If there is room again here, there is for the tables: they are tried anew.
     if (failure) stuck = failure = undefined
-    journalBytes += bytes
+    journalBytes += text.length
     settle(batch)
     checkpointIfFull()
   }
@@ -168,7 +173,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       }
     }
     if (!isShort) fresh = freshOf(groups)
-    resolveInTurns(batch.flatMap(({ waiting }) => waiting ?? []))
+    const waiting = batch.flatMap(({ waiting }) => waiting ?? [])
+    isBusy = waiting.length > 1
+    resolveInTurns(waiting)
   }
 
   const resolveInTurns = (waiting: NonNullable<Group['waiting']>[]) => {
@@ -295,8 +302,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   for (const { id, place, expiresAt } of disk.places()) index.set(id, place, expiresAt)
   let last = disk.lastNumber()
   for (const text of disk.journal.texts()) {
-    const entry = JSON.parse(text) as { next: number; groups: { at: number; changes: Change[] }[] }
-    for (const { at, changes } of entry.groups) stageAll(changes.map(endless), at)
+    const entry = JSON.parse(text) as JournalEntry
+    for (const { at, changes } of entry.groups)
+      stageAll(
+        changes.map(change => asMade(change, entry.values)),
+        at
+      )
     journalBytes += text.length
     last = Math.max(last, entry.next)
   }
@@ -386,9 +397,24 @@ function over(row: Row, older: Row | undefined): Row {
   return row.place !== undefined || older?.place === undefined ? row : { ...row, place: older.place }
 }
 
-/** JSON has no Infinity: a change that came with it comes back with null. */
-function endless(change: Change): Change {
-  return change.expiresAt === null ? { ...change, expiresAt: Infinity } : change
+/** One write: the last number that was given, and the groups with the values that their changes share. */
+interface JournalEntry {
+  readonly next: number
+  /** Not there in what an older version wrote. */
+  readonly values?: readonly unknown[]
+  readonly groups: readonly { readonly at: number; readonly changes: readonly JournalChange[] }[]
+}
+
+interface JournalChange extends Change {
+  /** More of what it sets: the numbers of shared values. */
+  readonly same?: Readonly<Record<string, number>>
+}
+
+/** A change as it was before it was journalled. JSON has no Infinity: it comes back as null. */
+function asMade({ same, ...change }: JournalChange, values: readonly unknown[] = []): Change {
+  const shared = Object.entries(same ?? {}).map(([name, number]) => [name, values[number]])
+  const set = same ? { ...change.set, ...Object.fromEntries(shared) } : change.set
+  return { ...change, set, ...(change.expiresAt === null ? { expiresAt: Infinity } : {}) }
 }
 
 function withResolvers() {

@@ -7,12 +7,25 @@ export interface Kept {
   readonly expiresAt: number
 }
 
-/** A record of which only the JSON is kept: many wait for a checkpoint, and a text is nothing to look into for the GC. */
+/**
+ * A record of which only the JSON is kept: many wait for a checkpoint, and a text is nothing to look into for the GC.
+ * `same` are the names and, as JSON, the values, in turn, of fields that other records have as well, with the very same texts.
+ */
 export class Packed implements Kept {
   constructor(
-    readonly text: string,
-    readonly expiresAt: number
+    private readonly own: string,
+    readonly expiresAt: number,
+    private readonly same?: readonly string[]
   ) {}
+
+  get text(): string {
+    const { own, same } = this
+    if (!same) return own
+    const pieces = own === '{}' ? [] : [own.slice(1, -1)]
+    for (let index = 0; index < same.length; index += 2)
+      pieces.push(`${JSON.stringify(same[index])}:${same[index + 1]}`)
+    return `{${pieces.join()}}`
+  }
 
   get fields(): Fields {
     return JSON.parse(this.text)

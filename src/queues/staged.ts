@@ -1,4 +1,4 @@
-import type { Change, Place } from './contract.js'
+import type { Change, Fields, Place } from './contract.js'
 import type { Row } from './disk.js'
 import { type Kept, Packed } from './record.js'
 
@@ -48,15 +48,37 @@ export class Staged implements Row {
   }
 
   /** The change as JSON. What it sets is all of a new record, as a rule: then its text is what is kept from here on. */
-  written(): string {
+  written(values: SharedValues): string {
     const { set, id, replace, place } = this.#change
     if (!this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set) return JSON.stringify(this.change)
+    if (place && !this.#marks) return this.#withShared(set, place, values)
     const expiresAt = this.#marks ? this.#expiresAt : this.#change.expiresAt
     const text = withMarks(JSON.stringify(set), this.#marks)
     this.#kept = new Packed(text, this.#marks ? this.#expiresAt : this.#kept.expiresAt)
     this.#marks = undefined
     const rest = JSON.stringify({ replace, expiresAt, place })
     return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
+  }
+
+  /** What is owed to several targets says the same of the same alerts: that is written and kept once. */
+  #withShared(set: Fields, place: Place, values: SharedValues): string {
+    const { id, replace, expiresAt } = this.#change
+    const own: Fields = {}
+    const same: string[] = []
+    const numbers: Record<string, number> = {}
+    for (const name in set) {
+      const value = set[name]
+      const isLarge = typeof value === 'string' ? value.length > 200 : typeof value === 'object'
+      if (!isLarge) {
+        own[name] = value
+        continue
+      }
+      numbers[name] = values.numberOf(value)
+      same.push(name, values.texts[numbers[name]]!)
+    }
+    const text = JSON.stringify(own)
+    this.#kept = new Packed(text, this.#kept!.expiresAt, same)
+    return `{"id":${JSON.stringify(id)},"set":${text},${JSON.stringify({ same: numbers, replace, expiresAt, place }).slice(1)}`
   }
 
   /** Makes fields of what was marked. New ones: whoever has read the old ones keeps what was read. */
@@ -72,6 +94,25 @@ export class Staged implements Row {
     }
     this.#change = { ...this.#change, set, expiresAt: this.#expiresAt }
     this.#kept = { fields, expiresAt: this.#expiresAt }
+  }
+}
+
+/** Values that several changes of one write to the journal have, each as JSON once; a change has their numbers. */
+export class SharedValues {
+  readonly texts: string[] = []
+  /** Of all texts together. */
+  length = 0
+  readonly #numbers = new Map<unknown, number>()
+
+  numberOf(value: unknown): number {
+    let number = this.#numbers.get(value)
+    if (number === undefined) {
+      const text = JSON.stringify(value)
+      number = this.texts.push(text) - 1
+      this.length += text.length
+      this.#numbers.set(value, number)
+    }
+    return number
   }
 }
 

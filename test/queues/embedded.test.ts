@@ -1,6 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -110,7 +119,7 @@ t.test(
 t.test('a full disk refuses writes, keeps notes and costs nothing else; with room it goes on', async t => {
   if (!needs(t, 'prlimit')) return
   const dir = join(t.testdir(), 'queue')
-  const child = storeProcess(t, 'fill', dir, '0', 40_000)
+  const child = storeProcess(t, 'fill', dir, '0', 20_000)
   t.equal(await child.line(), 'open')
   const full = JSON.parse((await child.line())!)
   t.strictSame(
@@ -132,6 +141,27 @@ t.test('a full disk refuses writes, keeps notes and costs nothing else; with roo
   t.equal((await store.list('dead/', undefined, 100_000)).length, full.written)
   t.strictSame(await store.read(['entry/1', 'x']), [{ n: 1 }, undefined])
   await store.close()
+})
+
+t.test('tables that cannot be written leave the journal to go on, and get all of it once they can', async t => {
+  if (!needs(t, 'prlimit')) return
+  const dir = join(t.testdir(), 'queue')
+  const child = storeProcess(t, 'outgrow', dir, '0', 24_000)
+  t.equal(await child.line(), 'open')
+  t.strictSame(JSON.parse((await child.line())!), {
+    backend: 'embedded',
+    available: true,
+    warnings: ['the disk of the queue directory is full'],
+    unwritten: 0
+  })
+  t.equal(await child.line(), 'closed')
+  const store = await embeddedStore({ dir, checkpointRecords: 1 })
+  t.equal((await store.list('dead/', undefined, 10_000)).length, 2_000)
+  await store.close()
+  const disk = await openDisk(dir)
+  t.equal(disk.size(), 2_000)
+  t.equal([...disk.journal.texts()].length, 0)
+  await disk.close()
 })
 
 t.test('what cannot be a queue directory is refused with the reason', async t => {
@@ -181,17 +211,101 @@ for (const [how, damage] of Object.entries(damages)) {
   })
 }
 
-t.test('a directory of the older form is upgraded, with what its journal holds', async t => {
+t.test('half of a write at the end of the journal is cut off: nobody was told of it', async t => {
+  const endings = {
+    'half a line': (line: Buffer) => line.subarray(0, 50),
+    'a whole line but for its end': (line: Buffer) => line.subarray(0, -1),
+    'a line of which a part was not written': (line: Buffer) => Buffer.from(line).fill(0, 40, 60),
+    zeros: () => Buffer.alloc(5_000)
+  }
+  for (const [what, ending] of Object.entries(endings)) {
+    const dir = join(t.testdir(), what)
+    const files = await journalled(dir, 3)
+    const [last] = files.slice(-1)
+    const [line] = linesOf(last!)
+    appendFileSync(last!, ending(line!))
+    for (let times = 0; times < 2; times++) {
+      const store = await embeddedStore({ dir })
+      t.strictSame((await store.list('entry/', undefined, 10)).length, 3 + times, what)
+      await store.write([{ id: `entry/more-${times}`, set: {} }])
+      await store.close()
+    }
+  }
+})
+
+t.test('a journal that is damaged anywhere else is refused with the line, and left as it is', async t => {
+  const damages: Record<string, (files: readonly string[]) => [file: string, line: number]> = {
+    'a byte of an early line is another': ([first]) => {
+      overwrite(first!, 30, Buffer.from('?'))
+      return [first!, 1]
+    },
+    'an early line is gone but for its end': ([first]) => {
+      const lines = linesOf(first!)
+      writeFileSync(first!, Buffer.concat([lines[0]!, lines[1]!.subarray(20), lines[2]!]))
+      return [first!, 2]
+    },
+    'an older file ends early': ([first]) => {
+      truncateSync(first!, statSync(first!).size - 5)
+      return [first!, 3]
+    }
+  }
+  for (const [what, damage] of Object.entries(damages)) {
+    const dir = join(t.testdir(), what)
+    await journalled(dir, 3)
+    const files = await journalled(dir, 3)
+    const [file, line] = damage(files)
+    const before = files.map(file => readFileSync(file))
+    const refusal = `${file} is damaged (line ${line}): restore the queue directory, or move it away to start with nothing`
+    await t.rejects(embeddedStore({ dir }), unavailable(refusal), what)
+    t.strictSame(
+      files.map(file => readFileSync(file)),
+      before
+    )
+  }
+})
+
+t.test('a journal whose tables are gone is refused: it holds only what changed since', async t => {
   const dir = join(t.testdir(), 'queue')
-  await older(dir, '1')
-  for (let times = 0; times < 2; times++) {
-    const store = await embeddedStore({ dir })
-    t.strictSame(await store.read(['entry/1', 'entry/2']), [{ n: 1 }, { n: 2 }])
-    t.strictSame(await store.due('a', 'medium', 5_000, 10), ['entry/1', 'entry/2'])
-    t.strictSame(await store.depths(), [{ target: 'a', counts: { high: 0, medium: 2, low: 0 }, oldest: { medium: 7 } }])
+  await journalled(dir, 1)
+  rmSync(join(dir, 'data.mdb'))
+  await t.rejects(embeddedStore({ dir }), { message: /data\.mdb is damaged \(it is not there, but a journal is\)/ })
+})
+
+t.test('what entries have in common is journalled once, and each has it all', async t => {
+  const dir = join(t.testdir(), 'queue')
+  const group = { name: 'an odd "name"' }
+  const body = 'the very same bytes \u2028 '.repeat(50)
+  const sets = ['a', 'b', 'c'].map(target => ({ target, group, body, own: [target] }))
+  const ids = sets.map(({ target }) => `entry/${target}`)
+  let store = await embeddedStore({ dir })
+  await Promise.all(sets.map(set => store.write([{ id: `entry/${set.target}`, set, place: place() }])))
+  t.strictSame(await store.read(ids), sets)
+  await store.write([{ id: ids[0]!, set: { body: 'another' } }])
+  await store.close()
+  t.equal(readFileSync(join(dir, 'journal.1'), 'utf8').split(body.slice(0, 20)).length, 51)
+  for (const checkpointRecords of [1_000, 1]) {
+    store = await embeddedStore({ dir, checkpointRecords })
+    t.strictSame(await store.read(ids), [{ ...sets[0], body: 'another' }, ...sets.slice(1)])
+    t.equal(await store.owed('a'), 3)
     await store.close()
   }
 })
+
+for (const schema of ['1', '2']) {
+  t.test(`a directory of schema ${schema} is upgraded, with what its journal holds`, async t => {
+    const dir = join(t.testdir(), 'queue')
+    await older(dir, schema)
+    for (let times = 0; times < 2; times++) {
+      const store = await embeddedStore({ dir })
+      t.strictSame(await store.read(['entry/1', 'entry/2']), [{ n: 1 }, { n: 2 }])
+      t.strictSame(await store.due('a', 'medium', 5_000, 10), ['entry/1', 'entry/2'])
+      t.strictSame(await store.depths(), [
+        { target: 'a', counts: { high: 0, medium: 2, low: 0 }, oldest: { medium: 7 } }
+      ])
+      await store.close()
+    }
+  })
+}
 
 t.test('a directory of a newer form is refused, and left as it is', async t => {
   const dir = join(t.testdir(), 'queue')
@@ -252,14 +366,31 @@ function subject(t: Test, options: Partial<EmbeddedOptions>) {
   return reopened(() => embeddedStore({ dir, ...options }))
 }
 
-/** A directory as schema 1 had it, under whatever schema number: places without a priority. */
+/** Writes so many entries, one after another, and closes; the files of the journal. */
+async function journalled(dir: string, count: number) {
+  const store = await embeddedStore({ dir })
+  for (let n = 0; n < count; n++) await store.write([{ id: `entry/${n}`, set: { n, text: 'x'.repeat(100) } }])
+  await store.close()
+  const files = readdirSync(dir).filter(name => name.startsWith('journal.'))
+  return files.sort().map(name => join(dir, name))
+}
+
+function linesOf(file: string): Buffer[] {
+  const lines = readFileSync(file, 'utf8').match(/.*\n/g) ?? []
+  return lines.map(line => Buffer.from(line))
+}
+
+/** A directory as schema 1 had it, under whatever schema number: the journal is a table; in 1, places have no priority. */
 async function older(dir: string, schema: string) {
+  const priority = schema === '1' ? [] : ['medium']
   const env = openLmdb<string, string>({ path: dir, noSubdir: false, encoding: 'string', maxDbs: 8 })
   const table = (name: string) => env.openDB<string, string>({ name, encoding: 'string' })
   await table('meta').put('schema', schema)
   await table('records').put('entry/1', 'Infinity;{"n":1}')
-  await table('places').put('entry/1', JSON.stringify(['a', 1_000, 7, null]))
-  const changes = [{ id: 'entry/2', set: { n: 2 }, place: { target: 'a', dueAt: 2_000, acceptedAt: 8 } }]
+  await table('places').put('entry/1', JSON.stringify(['a', ...priority, 1_000, 7, null]))
+  const changes = [
+    { id: 'entry/2', set: { n: 2 }, place: { target: 'a', priority: priority[0], dueAt: 2_000, acceptedAt: 8 } }
+  ]
   const entry = JSON.stringify({ next: 5, groups: [{ at: Date.now(), changes }] })
   await env.openDB<string, number>({ name: 'journal', encoding: 'string' }).put(1, entry)
   await env.close()

@@ -2,7 +2,7 @@ import { type Change, StoreUnavailable } from '../../src/queues/contract.js'
 import { embeddedStore } from '../../src/queues/embedded.js'
 
 /** A process that uses a queue directory: started by tests that need a second one, or one to kill. */
-const [task, dir, first] = process.argv.slice(2) as ['hold' | 'write' | 'fill', string, string]
+const [task, dir, first] = process.argv.slice(2) as ['hold' | 'write' | 'fill' | 'outgrow', string, string]
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
 try {
@@ -11,6 +11,7 @@ try {
   if (task === 'hold') setInterval(() => {}, 1_000)
   if (task === 'write') for (let worker = 0; worker < 16; worker++) void write(worker)
   if (task === 'fill') await fill()
+  if (task === 'outgrow') await outgrow()
 
   /** Writes numbers in pairs of records for ever and says each that was promised to be durable. */
   async function write(worker: number) {
@@ -63,6 +64,21 @@ try {
       )
         break
     }
+    say(JSON.stringify(await store.status()))
+    await store.close()
+    say('closed')
+  }
+
+  /** Writes more than the tables may hold, in journals that are each small enough, and tells how that went. */
+  async function outgrow() {
+    for (let n = 0; n < 2_000; n += 100) {
+      const texts = Array.from({ length: 100 }, (_, index) => ({
+        id: `dead/${n + index}`,
+        set: { text: 'x'.repeat(10_000) }
+      }))
+      await store.write(texts)
+    }
+    while ((await store.status()).warnings.length === 0) await pause(20)
     say(JSON.stringify(await store.status()))
     await store.close()
     say('closed')
