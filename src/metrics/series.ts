@@ -50,17 +50,19 @@ export function openFamilies<T extends Record<string, Definition>>(prefix: strin
   ) as unknown as Families<T>
 }
 
-/** A series and the next one with the same first label: such rows are short, and a target has a dozen of them. */
+/**
+ * A series and the next one with the same first label: such rows are short, and a target has a dozen of them. So its
+ * labels are no list, which would be larger than all the rest of it.
+ */
 abstract class Series implements Value, Distribution {
   value = 0
   next: Series | undefined
 
-  constructor(readonly values: readonly string[]) {}
-
-  /** Beyond the first label, which its whole row has in common. */
-  has(second: string | undefined, third: string | undefined): boolean {
-    return this.values[1] === second && this.values[2] === third
-  }
+  constructor(
+    readonly first: string,
+    readonly second: string | undefined,
+    readonly third: string | undefined
+  ) {}
 
   observe(_value: number): void {}
   abstract lines(name: string, pairs: string): string
@@ -77,8 +79,11 @@ class Histogram extends Series {
   readonly #counts: number[]
   #sum = 0
 
-  constructor(values: readonly string[], buckets: readonly number[]) {
-    super(values)
+  constructor(
+    buckets: readonly number[],
+    ...labels: [first: string, second: string | undefined, third: string | undefined]
+  ) {
+    super(...labels)
     this.#buckets = buckets
     this.#counts = [...buckets, Number.POSITIVE_INFINITY].map(() => 0)
   }
@@ -106,19 +111,20 @@ function openFamily(name: string, { type, help, labels, buckets }: Definition): 
   const head = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
   // By the first label, so that all series of a target go at once.
   const rows = new Map<string, Series>()
-  const pairsOf = (values: readonly string[]): string =>
-    labels.map((label, index) => `${label}="${escaped(values[index] ?? '')}"`).join(',')
+  const pairsOf = ({ first, second, third }: Series): string => {
+    const values = [first, second, third]
+    return labels.map((label, index) => `${label}="${escaped(values[index] ?? '')}"`).join(',')
+  }
   return {
     labels: [...labels],
     // No metric has more than three labels, and a list of them for every event would soon be many.
     at(first = '', second?: string, third?: string) {
       let last: Series | undefined
       for (let series = rows.get(first); series; series = series.next) {
-        if (series.has(second, third)) return series
+        if (series.second === second && series.third === third) return series
         last = series
       }
-      const values = [first, second, third].filter(value => value !== undefined)
-      const series = buckets ? new Histogram(values, buckets) : new Single(values)
+      const series = buckets ? new Histogram(buckets, first, second, third) : new Single(first, second, third)
       if (last) last.next = series
       else rows.set(first, series)
       return series
@@ -131,7 +137,7 @@ function openFamily(name: string, { type, help, labels, buckets }: Definition): 
       let text = head
       for (const row of rows.values())
         for (let series: Series | undefined = row; series; series = series.next)
-          text += series.lines(name, pairsOf(series.values))
+          text += series.lines(name, pairsOf(series))
       return text
     }
   }
