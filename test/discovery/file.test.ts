@@ -208,6 +208,11 @@ const unreadable: [what: string, text: string, message: string][] = [
     'is not valid YAML or JSON (line 2, column 1): multiple docs'
   ],
   ['has an unknown tag', 'targets: !vault []', 'is not valid YAML or JSON (line 1, column 10): tag resolve failed'],
+  [
+    'says a field twice in JSON',
+    '{"targets": [],\n"targets": []}',
+    'is not valid YAML or JSON (line 2, column 1): duplicate key'
+  ],
   ['refers to nothing', 'targets: *x', 'is not valid YAML or JSON: an alias that is unknown or used too often']
 ]
 for (const [what, text, message] of unreadable) {
