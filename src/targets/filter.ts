@@ -38,8 +38,18 @@ export function compileFilter(filter: Filter | undefined, root: string): Reading
   if (filter?.exclude_noise) tests.push(alert => alert.classification?.severity !== 'noise')
   if (min_confidence !== undefined) tests.push(alert => (alert.classification?.confidence ?? 1) >= min_confidence)
   if (problems.length > 0) return { ok: false, problems }
-  return { ok: true, value: tests.length === 0 ? everything : alert => tests.every(test => test(alert)) }
+  return { ok: true, value: tests.length === 0 ? everything : allOf([...tests]) }
 }
+
+// In functions of their own: what is kept for as long as the target is keeps nothing else of how it was read.
+const allOf =
+  (tests: readonly Test[]): Test =>
+  alert =>
+    tests.every(test => test(alert))
+const labelTest =
+  (name: string, holds: (label: string) => boolean): Test =>
+  alert =>
+    holds(labelOf(alert, name))
 
 function readMatchers(text: string, field: string, tests: Test[], problems: Problem[]): void {
   const parsed = parseMatchers(text)
@@ -50,8 +60,7 @@ function readMatchers(text: string, field: string, tests: Test[], problems: Prob
   }
   for (const matcher of parsed.matchers) {
     readPattern(field, problems, () => {
-      const holds = matches(matcher)
-      tests.push(alert => holds(labelOf(alert, matcher.name)))
+      tests.push(labelTest(matcher.name, matches(matcher)))
     })
   }
 }

@@ -31,18 +31,33 @@ export function parseMatchers(text: string): ParsedMatchers {
 export function matches({ op, value }: Matcher): (label: string) => boolean {
   if (op === '=') return label => label === value
   if (op === '!=') return label => label !== value
-  const holds = isWords(value) ? oneOf(value.split('|')) : exactly(value)
+  const holds = plainly(value) ?? exactly(value)
   return op === '=~' ? holds : label => !holds(label)
 }
 
-/** `critical|warning` and the like, as most patterns are: they need no engine, which would take 10 KiB. */
-function isWords(pattern: string): boolean {
-  return /^[\w :/@|-]*$/.test(pattern)
+/** Text as it stands, `.*` before or after it. */
+const plain = /^(\.\*)?((?:[\w :/@-]|\\\.)*)(\.\*)?$/
+
+/** `critical|warning`, `prod-.*|.*\.example\.com` and the like, as most patterns are: they need no engine, which would take 10 KiB. */
+function plainly(pattern: string): ((label: string) => boolean) | undefined {
+  const words = new Set<string>()
+  const open: ((label: string) => boolean)[] = []
+  for (const alternative of pattern.split('|')) {
+    const [, before, escaped, after] = plain.exec(alternative) ?? []
+    if (escaped === undefined) return undefined
+    const text = escaped.replaceAll('\\.', '.')
+    if (before && after) open.push(label => label.includes(text))
+    else if (before) open.push(label => label.endsWith(text))
+    else if (after) open.push(label => label.startsWith(text))
+    else words.add(text)
+  }
+  return anyOf(words, open)
 }
 
-function oneOf(words: readonly string[]): (label: string) => boolean {
-  const all = new Set(words)
-  return label => all.has(label)
+function anyOf(words: ReadonlySet<string>, open: ((label: string) => boolean)[]): (label: string) => boolean {
+  if (open.length === 0) return label => words.has(label)
+  // A dot stands for anything but the end of a line.
+  return label => words.has(label) || (!label.includes('\n') && open.some(fits => fits(label)))
 }
 
 function exactly(text: string): (label: string) => boolean {

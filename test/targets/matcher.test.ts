@@ -1,5 +1,7 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { type Matcher, matches, parseMatchers } from '../../src/targets/matcher.js'
+import { patternOf } from '../../src/targets/pattern.js'
 
 const m = (name: string, op: Matcher['op'], value: string): Matcher => ({ name, op, value })
 
@@ -94,6 +96,10 @@ const judged: [matcher: Matcher, label: string, holds: boolean][] = [
   [m('a', '=~', ''), '', true],
   [m('a', '=~', ''), 'a', false],
   [m('a', '=~', 'web-1:80/x y|b'), 'web-1:80/x y', true],
+  [m('a', '=~', 'prod-.*|x'), 'prod-', true],
+  [m('a', '=~', 'prod-.*|x'), 'a-prod-1', false],
+  [m('a', '=~', String.raw`.*\.example\.com`), 'a.example.com', true],
+  [m('a', '=~', String.raw`.*\.example\.com`), 'a.example-com', false],
   [m('a', '=~', '.*'), '', true],
   [m('a', '=~', '.+'), '', false],
   [m('a', '=~', '.*'), 'a\nb', false],
@@ -108,6 +114,34 @@ for (const [matcher, label, holds] of judged) {
   t.test(`${JSON.stringify(label)} ${holds ? 'satisfies' : 'does not satisfy'} ${text}`, async t => {
     t.equal(matches(matcher)(label), holds)
   })
+}
+
+t.test('a pattern that needs no engine means what it means to one', async t => {
+  const piece = fc.constantFrom('a', 'b', '-', String.raw`\.`, '.*', '|', '\\', '.', '*')
+  const patterns = fc
+    .array(piece, { maxLength: 6 })
+    .map(pieces => pieces.join(''))
+    .filter(isPattern)
+  const labels = fc
+    .array(fc.constantFrom('a', 'b', '-', '.', '|', '\n', '\r', '*'), { maxLength: 5 })
+    .map(pieces => pieces.join(''))
+  fc.assert(
+    fc.property(patterns, labels, (pattern, label) => {
+      const holds = patternOf(pattern).testExact(label)
+      t.equal(matches(m('a', '=~', pattern))(label), holds, JSON.stringify([pattern, label]))
+      t.equal(matches(m('a', '!~', pattern))(label), !holds, JSON.stringify([pattern, label]))
+    }),
+    { numRuns: 2_000 }
+  )
+})
+
+function isPattern(text: string): boolean {
+  try {
+    patternOf(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 t.test('a pattern and a text made to backtrack are over at once', async t => {
