@@ -28,13 +28,27 @@ export function distinct(names: readonly string[]): readonly string[] {
 }
 
 export function createLanes(): Lanes {
-  const crossing = { lanes: new Map<string, Lane>(), spare: [] }
-  const { lanes } = crossing
-  return {
-    take: names => new Place(crossing, names),
-    tryTake: names => (names.some(name => lanes.has(name)) ? undefined : new Place(crossing, names)),
-    has: name => lanes.has(name),
-    size: () => lanes.size
+  return new Crossing()
+}
+
+/** A class, since each target has one: its functions as closures would be most of its size. */
+class Crossing implements Lanes {
+  readonly #lanes = new Map<string, Lane>()
+
+  take(names: readonly string[]): Ticket {
+    return new Place(this.#lanes, names)
+  }
+
+  tryTake(names: readonly string[]): Ticket | undefined {
+    return names.some(name => this.#lanes.has(name)) ? undefined : this.take(names)
+  }
+
+  has(name: string): boolean {
+    return this.#lanes.has(name)
+  }
+
+  size(): number {
+    return this.#lanes.size
   }
 }
 
@@ -45,14 +59,10 @@ interface Lane {
 }
 
 /**
- * A lane lasts as long as one delivery. They are used again, since a Map that makes room leaves an old table behind with
- * all that was in it, which the garbage collector would carry along.
+ * A lane lasts as long as one delivery. They are used again, by any target, since a Map that makes room leaves an old
+ * table behind with all that was in it, which the garbage collector would carry along.
  */
-interface Crossing {
-  readonly lanes: Map<string, Lane>
-  readonly spare: Lane[]
-}
-
+const spare: Lane[] = []
 const mostSpare = 1_000
 
 class Place implements Ticket {
@@ -62,7 +72,7 @@ class Place implements Ticket {
   #wake: (() => void) | undefined
 
   constructor(
-    private readonly crossing: Crossing,
+    private readonly lanes: Map<string, Lane>,
     private readonly names: readonly string[]
   ) {
     for (const name of names) this.#enter(name)
@@ -87,8 +97,7 @@ class Place implements Ticket {
   }
 
   #enter(name: string): void {
-    const { lanes, spare } = this.crossing
-    const lane = lanes.get(name)
+    const lane = this.lanes.get(name)
     if (lane) {
       this.#behind++
       lane.others.push(this)
@@ -96,12 +105,11 @@ class Place implements Ticket {
     }
     const own = spare.pop() ?? { first: undefined, others: [] }
     own.first = this
-    lanes.set(name, own)
+    this.lanes.set(name, own)
   }
 
   #quit(name: string): void {
-    const { lanes, spare } = this.crossing
-    const lane = lanes.get(name)!
+    const lane = this.lanes.get(name)!
     if (lane.first !== this) {
       lane.others.splice(lane.others.indexOf(this), 1)
       return
@@ -111,7 +119,7 @@ class Place implements Ticket {
       lane.first.#moveUp()
       return
     }
-    lanes.delete(name)
+    this.lanes.delete(name)
     if (spare.length < mostSpare) spare.push(lane)
   }
 

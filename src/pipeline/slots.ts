@@ -11,48 +11,66 @@ export interface Slots {
 
 /** `limit` 0 means no limit. */
 export function createSlots(limit: number): Slots {
-  let most = limit === 0 ? Number.POSITIVE_INFINITY : limit
-  let used = 0
-  const first: ((taken: boolean) => void)[] = []
-  const then: ((taken: boolean) => void)[] = []
+  return new Room(limit)
+}
 
-  const admit = (): void => {
-    while (used < most) {
-      const next = first.shift() ?? then.shift()
+type Settle = (taken: boolean) => void
+
+/** A class, since each target has one: its functions as closures would be most of its size. */
+class Room implements Slots {
+  #most: number
+  #used = 0
+  readonly #first: Settle[] = []
+  readonly #then: Settle[] = []
+
+  constructor(limit: number) {
+    this.#most = mostOf(limit)
+  }
+
+  tryTake(): boolean {
+    if (this.#used >= this.#most) return false
+    this.#used++
+    return true
+  }
+
+  take(urgent = false) {
+    let settle: Settle = () => {}
+    const taken = new Promise<boolean>(resolve => (settle = resolve))
+    const waiting = urgent ? this.#first : this.#then
+    waiting.push(settle)
+    this.#admit()
+    return {
+      taken,
+      cancel() {
+        const index = waiting.indexOf(settle)
+        if (index >= 0) waiting.splice(index, 1)
+        settle(false)
+      }
+    }
+  }
+
+  give(): void {
+    this.#used--
+    this.#admit()
+  }
+
+  inUse(): number {
+    return this.#used
+  }
+
+  resize(limit: number): void {
+    this.#most = mostOf(limit)
+    this.#admit()
+  }
+
+  #admit(): void {
+    while (this.#used < this.#most) {
+      const next = this.#first.shift() ?? this.#then.shift()
       if (!next) return
-      used++
+      this.#used++
       next(true)
     }
   }
-  return {
-    tryTake() {
-      if (used >= most) return false
-      used++
-      return true
-    },
-    take(urgent = false) {
-      let settle: (taken: boolean) => void = () => {}
-      const taken = new Promise<boolean>(resolve => (settle = resolve))
-      const waiting = urgent ? first : then
-      waiting.push(settle)
-      admit()
-      return {
-        taken,
-        cancel() {
-          const index = waiting.indexOf(settle)
-          if (index >= 0) waiting.splice(index, 1)
-          settle(false)
-        }
-      }
-    },
-    give() {
-      used--
-      admit()
-    },
-    inUse: () => used,
-    resize(next) {
-      most = next === 0 ? Number.POSITIVE_INFINITY : next
-      admit()
-    }
-  }
 }
+
+const mostOf = (limit: number): number => (limit === 0 ? Number.POSITIVE_INFINITY : limit)

@@ -256,10 +256,13 @@ function openPool(target: Target, origin: string, connect: buildConnector.connec
   })
 }
 
+const none: ReadonlySet<string> = new Set()
+
 /** What a line needs before its first connection. */
 export function openLine(target: Target, userAgent: string): Line {
   const { auth, headers: settings = {} } = target.settings
-  const own = new Set(Object.keys(settings).map(name => name.toLowerCase()))
+  const names = Object.keys(settings)
+  const own = names.length > 0 ? new Set(names.map(name => name.toLowerCase())) : none
   const headers = Object.entries(settings).flatMap(([name, value]) => [name, value.reveal()])
   const [name, value] = auth ? credentials(auth) : []
   if (name !== undefined && value !== undefined && !own.has(name.toLowerCase())) headers.push(name, value)

@@ -54,7 +54,7 @@ export function readTarget(raw: unknown, fallbackName?: string, root = ''): Read
   const kind = kinds[settings.type]!
   const problems = [...commonProblems(settings, root), ...(kind.check?.(settings, root) ?? [])]
   if (problems.length > 0) return { ok: false, problems }
-  const version = createHash('sha256').update(JSON.stringify(input)).digest('hex').slice(0, 16)
+  const version = createHash('sha256').update(JSON.stringify(input)).digest().toString('hex', 0, 8)
   return {
     ok: true,
     value: {

@@ -58,19 +58,23 @@ export const webhook: TargetKind<Settings> = {
   check: (settings, root) => urlProblems(settings.url, fieldOf(root, 'url')),
   open({ url, format, batch }) {
     const { origin, path } = addressOf(url)
-    const headers = { 'content-type': 'application/json' }
     const body = format === 'webhook' ? ownBody : alertmanagerBody
     const post = (message: Message, alerts: readonly Alert[]) =>
       ({ method: 'POST', origin, path, headers, body: body(message, alerts) }) as const
-    const common = { origins: [origin], forgets: true, wantsBytes: format === 'alertmanager' }
-    if (batch === 'notification') return { ...common, requests: message => [post(message, message.alerts)] }
     return {
-      ...common,
-      parts: partPerAlert,
-      requests: message => message.alerts.map(alert => post(message, [alert]))
+      origins: [origin],
+      forgets: true,
+      wantsBytes: format === 'alertmanager',
+      parts: batch === 'alert' ? partPerAlert : undefined,
+      requests:
+        batch === 'alert'
+          ? message => message.alerts.map(alert => post(message, [alert]))
+          : message => [post(message, message.alerts)]
     }
   }
 }
+
+const headers = { 'content-type': 'application/json' }
 
 function ownBody(message: Message, alerts: readonly Alert[]): Buffer {
   const late = lateness(message.lateByMs) !== undefined
