@@ -169,3 +169,13 @@ export function notificationOf(entry: Entry): Notification {
   const alerts = entry.alerts.map(({ alert }) => alert)
   return { ...entry.group, alerts, ...(entry.body === undefined ? {} : { body: Buffer.from(entry.body) }) }
 }
+
+/** What of a failure is kept and shown. */
+export function shown({
+  type,
+  reason,
+  message,
+  statusCode
+}: Failure): Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'> {
+  return { type, reason, message, ...(statusCode === undefined ? {} : { statusCode }) }
+}

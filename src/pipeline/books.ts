@@ -1,0 +1,103 @@
+import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
+import {
+  alertId,
+  type DeadLetter,
+  deadId,
+  type Entry,
+  entryId,
+  fieldsOf,
+  outcomeField,
+  outcomeId,
+  slotId,
+  stateField
+} from './entry.js'
+import { packState, type Sequenced, type TargetState, unpackState } from './lifecycle.js'
+import type { Outcome } from './outcome.js'
+
+export interface BooksDeps {
+  readonly store: Store
+  readonly retentionMs: number
+  now(): number
+}
+
+/** How what became of an entry is said in the store's terms, and how it gets there. */
+export interface Books {
+  /** The states of the alerts at one target, as `next` makes them. */
+  states(
+    target: string,
+    alerts: readonly Sequenced[],
+    next: (before: TargetState | undefined, item: Sequenced) => TargetState
+  ): Change[] | Promise<Change[]>
+  addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void
+  /** A dead letter is kept. */
+  kept(letter: DeadLetter): Change
+  /** Entries are taken out of the queue. */
+  removed(entries: readonly Pick<Entry, 'id' | 'target' | 'slot'>[]): Change[]
+  /**
+   * Writes what takes entries out of the queue. It is durable before anything newer is sent or answered: else a crash
+   * would bring a firing back that was followed by its resolve.
+   */
+  settle(states: Change[] | Promise<Change[]>, more: readonly Change[]): Promise<void>
+  /** Writes what nobody waits for. */
+  note(states: Change[] | Promise<Change[]>): void
+}
+
+const dayMs = 86_400_000
+/** How long what a target has is remembered: while firing (each reminder renews it), then 24 h. */
+export const stateMs = { firing: 7 * dayMs, resolved: dayMs }
+export const ledgerMs = dayMs
+
+export function createBooks({ store, retentionMs, now }: BooksDeps): Books {
+  return {
+    states(target, alerts, next) {
+      const field = stateField(target)
+      const expiry = now()
+      const make = (records: readonly (Fields | undefined)[]): Change[] =>
+        alerts.map((item, index) => ({
+          id: alertId(item.alert.fingerprint),
+          set: { [field]: packState(next(unpackState(records[index]?.[field]), item)) },
+          expiresAt: expiry + stateMs[item.alert.status]
+        }))
+      const records = store.read(
+        alerts.map(({ alert }) => alertId(alert.fingerprint)),
+        store.shared ? alerts.map(() => [field]) : undefined
+      )
+      return records instanceof Promise ? records.then(make, () => make([])) : make(records)
+    },
+
+    addOutcomes(changes, entry, outcome) {
+      for (const ref of entry.refs) {
+        const set = { [outcomeField(entry.target)]: outcome }
+        changes.push({ id: outcomeId(ref, entry.part), set, expiresAt: now() + ledgerMs })
+      }
+    },
+
+    kept(letter) {
+      return { id: deadId(letter.id), set: fieldsOf(letter), replace: true, expiresAt: letter.buried_at + retentionMs }
+    },
+
+    removed(entries) {
+      return entries.flatMap(entry => [
+        { id: entryId(entry.id), drop: true, place: null },
+        { id: slotId(entry), set: { [entry.id]: null } }
+      ])
+    },
+
+    async settle(states, more) {
+      const changes = [...(await states), ...more]
+      if (store.durable) {
+        try {
+          return await store.write(changes)
+        } catch (error) {
+          if (!(error instanceof StoreUnavailable)) throw error
+        }
+      }
+      store.note(changes)
+    },
+
+    note(states) {
+      if (states instanceof Promise) void states.then(store.note)
+      else store.note(states)
+    }
+  }
+}
