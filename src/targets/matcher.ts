@@ -38,7 +38,10 @@ export function matches({ op, value }: Matcher): (label: string) => boolean {
 /** Text as it stands, `.*` before or after it. */
 const plain = /^(\.\*)?((?:[\w :/@-]|\\\.)*)(\.\*)?$/
 
-/** `critical|warning`, `prod-.*|.*\.example\.com` and the like, as most patterns are: they need no engine, which would take 10 KiB. */
+/**
+ * `critical|warning`, `prod-.*|.*\.example\.com` and the like, as most patterns are: they need no engine, which would take
+ * 10 KiB.
+ */
 function plainly(pattern: string): ((label: string) => boolean) | undefined {
   const words = new Set<string>()
   const open: ((label: string) => boolean)[] = []
