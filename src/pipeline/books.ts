@@ -22,11 +22,11 @@ export interface BooksDeps {
 
 /** How what became of an entry is said in the store's terms, and how it gets there. */
 export interface Books {
-  /** The states of the alerts at one target, as `next` makes them. */
+  /** The states of the alerts at one target, as `next` makes them; undefined leaves one as it is. */
   states(
     target: string,
     alerts: readonly Sequenced[],
-    next: (before: TargetState | undefined, item: Sequenced) => TargetState
+    next: (before: TargetState | undefined, item: Sequenced) => TargetState | undefined
   ): Change[] | Promise<Change[]>
   addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void
   /** A dead letter is kept. */
@@ -53,11 +53,12 @@ export function createBooks({ store, retentionMs, now }: BooksDeps): Books {
       const field = stateField(target)
       const expiry = now()
       const make = (records: readonly (Fields | undefined)[]): Change[] =>
-        alerts.map((item, index) => ({
-          id: alertId(item.alert.fingerprint),
-          set: { [field]: packState(next(unpackState(records[index]?.[field]), item)) },
-          expiresAt: expiry + stateMs[item.alert.status]
-        }))
+        alerts.flatMap((item, index) => {
+          const state = next(unpackState(records[index]?.[field]), item)
+          if (!state) return []
+          const expiresAt = expiry + stateMs[item.alert.status]
+          return { id: alertId(item.alert.fingerprint), set: { [field]: packState(state) }, expiresAt }
+        })
       const records = store.read(
         alerts.map(({ alert }) => alertId(alert.fingerprint)),
         store.shared ? alerts.map(() => [field]) : undefined

@@ -93,8 +93,13 @@ export function afterDoubt(before: TargetState | undefined, { alert, seq }: Sequ
   return { seq: newest(before, seq), has: alert.status, sure: false, owed: before?.owed ?? false }
 }
 
-/** The state once the alert waits in the queue. */
-export function afterOwing(before: TargetState | undefined, { alert, seq }: Sequenced): TargetState {
+/**
+ * The state once the alert waits in the queue. Of what waits only in case it is owed nothing can be said before that is
+ * known: its firing may be under way, and a crash may let nobody ever hear what came of it.
+ */
+export function afterOwing(before: TargetState | undefined, item: Sequenced): TargetState | undefined {
+  const { alert, seq, ifOwed } = item
+  if (ifOwed && !before) return undefined
   return { sure: true, ...before, seq: newest(before, seq), owed: alert.status === 'firing' || (before?.owed ?? false) }
 }
 

@@ -97,7 +97,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     const { target } = jobs[0]!.entry
     const alerts = jobs.length === 1 ? jobs[0]!.entry.alerts : jobs.flatMap(job => job.entry.alerts)
     const doubtful = failed?.mayHave === true
-    const next = (before: TargetState | undefined, item: Sequenced): TargetState =>
+    const next = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
       afterOwing(doubtful ? afterDoubt(before, item) : before, item)
     const unowned = (job: Job): PartResult => ({ kind: 'unowned', ...untried(job, failed) })
     const queued = (job: Job): PartResult => ({ kind: 'queued', id: job.entry.id, ...untried(job, failed) })
@@ -125,7 +125,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         if (folded.length > 0) changes.push(...books.removed(folded.filter(other => other.id !== entry.id)))
       }
       const given = letters.size > 0 ? new Set([...letters.keys()].flatMap(entry => entry.alerts)) : undefined
-      const stateAfter = (before: TargetState | undefined, item: Sequenced): TargetState =>
+      const stateAfter = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
         given?.has(item) ? afterClosing(next(before, item), item) : next(before, item)
       // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
       await store.write(

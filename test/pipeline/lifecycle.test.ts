@@ -125,6 +125,12 @@ t.test('once a firing waits it is owed; a resolve that waits changes nothing of 
   t.strictSame(afterOwing(hasFiring, resolved(2)), { ...hasFiring, seq: 2 })
 })
 
+t.test('a resolve that waits in case it is owed says nothing of a target of which nothing is known', async t => {
+  t.equal(afterOwing(undefined, ifOwed(2)), undefined)
+  for (const state of [hasFiring, mayHaveFiring, owedFiring, closed])
+    t.strictSame(afterOwing(state, ifOwed(2)), { ...state, seq: 2 })
+})
+
 t.test('once nothing waits any more, what it has stays', async t => {
   t.strictSame(afterClosing(undefined, firing(1)), closed)
   t.strictSame(afterClosing(owedFiring, firing(1)), closed)
@@ -133,8 +139,8 @@ t.test('once nothing waits any more, what it has stays', async t => {
 
 t.test('the newest that was accepted stays the newest, whichever attempt ends last', async t => {
   for (const after of [afterDelivery, afterDoubt, afterOwing, afterClosing]) {
-    t.equal(after({ ...hasFiring, seq: 9 }, firing(3)).seq, 9)
-    t.equal(after({ ...hasFiring, seq: 3 }, firing(9)).seq, 9)
+    t.equal(after({ ...hasFiring, seq: 9 }, firing(3))?.seq, 9)
+    t.equal(after({ ...hasFiring, seq: 3 }, firing(9))?.seq, 9)
   }
 })
 
