@@ -67,17 +67,7 @@ export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionD
   async function slowly(request: PublishRequest, key: string | undefined, at: number): Promise<Admission> {
     const seq = await store.next()
     latest = seq
-    return decide(request, { key, at, seq, records: await readInTurns(idsOf(request, key)) })
-  }
-
-  /** Reads many records without keeping the event loop to itself. The last ones are those that decide: nothing comes between. */
-  async function readInTurns(ids: readonly string[]): Promise<(Fields | undefined)[]> {
-    const records: (Fields | undefined)[] = []
-    for (let from = 0; from < ids.length; from += readAtOnce) {
-      if (from > 0) await turn()
-      for (const record of await store.read(ids.slice(from, from + readAtOnce))) records.push(record)
-    }
-    return records
+    return decide(request, { key, at, seq, records: await readInTurns(store, idsOf(request, key)) })
   }
 
   /**
@@ -201,6 +191,16 @@ export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionD
       store.mark(ledgerId(key), answeredField(known.round), now(), now() + ledgerMs)
     }
   }
+}
+
+/** Reads many records without keeping the event loop to itself. The last ones are those that decide: nothing comes between. */
+export async function readInTurns(store: Store, ids: readonly string[]): Promise<(Fields | undefined)[]> {
+  const records: (Fields | undefined)[] = []
+  for (let from = 0; from < ids.length; from += readAtOnce) {
+    if (from > 0) await turn()
+    for (const record of await store.read(ids.slice(from, from + readAtOnce))) records.push(record)
+  }
+  return records
 }
 
 function keyOf({ accepted, idempotencyKey, bytes }: PublishRequest): string | undefined {

@@ -5,7 +5,7 @@ import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
-import { attemptsKept, type Entry, entryId } from './entry.js'
+import { attemptsKept, type Entry, entryId, laneId } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
@@ -182,7 +182,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       return false
     }
     if (!store.shared) return true
-    const names = fingerprintsOf(job.entry.alerts).map(name => `${job.live.name}/${name}`)
+    const names = fingerprintsOf(job.entry.alerts).map(name => laneId(job.live.name, name))
     while (!job.hurry.over) {
       const hold = await store.hold(names)
       if (hold) {
@@ -263,7 +263,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   async function holdAll(courses: readonly Course[], { holds }: Held): Promise<boolean> {
-    const lanes = courses.flatMap(({ job }) => fingerprintsOf(job.entry.alerts).map(name => `${job.live.name}/${name}`))
+    const lanes = courses.flatMap(({ job }) =>
+      fingerprintsOf(job.entry.alerts).map(name => laneId(job.live.name, name))
+    )
     const hold = await store.hold(distinct(lanes))
     if (hold) holds.push(hold)
     return hold !== undefined
@@ -348,7 +350,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       const ticket = job.live.lanes.tryTake(more)
       if (!ticket) continue
       const hold =
-        store.shared && more.length > 0 ? await store.hold(more.map(name => `${job.live.name}/${name}`)) : undefined
+        store.shared && more.length > 0 ? await store.hold(more.map(name => laneId(job.live.name, name))) : undefined
       if (store.shared && more.length > 0 && !hold) {
         ticket.leave()
         continue

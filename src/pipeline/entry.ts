@@ -77,6 +77,8 @@ export const alertId = rememberedLast((fingerprint: string) => `alert/${fingerpr
 export const ledgerId = rememberedLast((key: string) => `ledger/${key}`)
 /** Where it stands which body an `Idempotency-Key` came with last. */
 export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1', idempotencyKey)}`
+/** What an alert's lane at a target is called where other processes see it. */
+export const laneId = (target: string, fingerprint: string): string => `${target}/${fingerprint}`
 /** The field of an alert's record that tells what one target has of it. */
 export const stateField = rememberedText(target => `t:${target}`)
 /** The field of an outcome's record that tells how the target's part ended. */

@@ -4,13 +4,14 @@ import type { Fields, Store } from '../queues/contract.js'
 import { redact } from '../secret.js'
 import type { Memory, Message, WireRequest } from '../targets/contract.js'
 import { openLine } from '../targets/send.js'
+import { chooseAmongAll } from './elsewhere.js'
 import { alertId, memoryId, newId, slotOf, stateField } from './entry.js'
 import { contentKeyOf } from './ledger.js'
 import { stepOf, unpackState } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 import type { EffectiveOptions } from './options.js'
 import type { Roster } from './roster.js'
-import { type Choice, choose, type Scope } from './select.js'
+import type { Choice, Scope } from './select.js'
 
 const ExplainedRequest = Type.Object({
   method: Type.String(),
@@ -57,15 +58,9 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const now = deps.now()
     const records = await deps.store.read(notification.alerts.map(alert => alertId(alert.fingerprint)))
     const states = new Map(notification.alerts.map((alert, index) => [alert.fingerprint, records[index]]))
-    const choices = choose(notification, deps.roster, {
-      scope,
-      tellDisabled: true,
-      options,
-      now,
-      records,
-      healthIntervalMs: deps.healthIntervalMs,
-      ...(names ? { names } : {})
-    })
+    const { roster, store, healthIntervalMs } = deps
+    const selection = { scope, names, options, now, records, healthIntervalMs, tellDisabled: true }
+    const choices = await chooseAmongAll(store, notification, { roster, selection })
     return { results: await Promise.all(choices.map(choice => explained(choice, notification, states))) }
   }
 

@@ -3,6 +3,7 @@ import { type Accepted, stampedAt } from './accept.js'
 import { createAdmissions } from './admission.js'
 import { Crowd } from './crowd.js'
 import type { Deliver } from './deliver.js'
+import { chooseAmongAll } from './elsewhere.js'
 import { newId } from './entry.js'
 import { type Delivery, FanOut } from './fan-out.js'
 import { createHurry, type Hurry } from './hurry.js'
@@ -18,7 +19,7 @@ import {
   type Verdict
 } from './result.js'
 import type { Roster } from './roster.js'
-import { choose, type Scope } from './select.js'
+import type { Scope } from './select.js'
 import type { Tracer } from './tracer.js'
 import { turn } from './turn.js'
 
@@ -118,7 +119,8 @@ export function createPublish(deps: PublishDeps): Publish {
     const { healthIntervalMs } = deps
     const { records } = admission
     const selection = { scope, names, unfiltered, options, now: acceptedAt, healthIntervalMs, records }
-    const choices = choose(notification, roster, selection)
+    const chosen = chooseAmongAll(store, notification, { roster, selection })
+    const choices = chosen instanceof Promise ? await chosen : chosen
     // Who is under way was looked at in one turn with what is recorded: nobody is missed in between.
     if (many) await turn()
     if (choices.length === 0) {

@@ -2,7 +2,7 @@ import type { Alert, Notification } from '../alert.js'
 import { type HealthStatus, statusNow } from '../health/state.js'
 import type { Fields } from '../queues/contract.js'
 import { permits } from './breaker.js'
-import { stateField } from './entry.js'
+import { laneId, stateField } from './entry.js'
 import type { HeldBack } from './job.js'
 import { isOwedResolve, unpackState } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
@@ -52,6 +52,8 @@ export interface Selection {
   readonly healthIntervalMs: number
   /** What is recorded of the notification's alerts, in their order. */
   readonly records: readonly (Fields | undefined)[]
+  /** Lanes that other processes have, as far as that was asked. */
+  readonly taken?: ReadonlySet<string> | undefined
 }
 
 /** The targets that a publish concerns, each once: in the order in which they were named, or by name. */
@@ -68,11 +70,14 @@ export function choose(notification: Notification, roster: Roster, selection: Se
   for (const live of roster.all()) {
     if (wanted && !wanted.has(live.name)) continue
     const choice = choiceOf(live, notification, selection)
-    // Disabled targets take no part here, but for the resolves that they are owed.
-    if (choice.kind === 'skip' && choice.reason === 'disabled' && !selection.tellDisabled) continue
-    choices.push(choice)
+    if (isTold(choice, selection)) choices.push(choice)
   }
   return choices
+}
+
+/** Disabled targets take no part where nobody names them, but for the resolves that they are owed. */
+export function isTold(choice: Choice, { scope, tellDisabled }: Selection): boolean {
+  return scope === 'named' || tellDisabled === true || choice.kind !== 'skip' || choice.reason !== 'disabled'
 }
 
 function choiceOf(live: LiveTarget, notification: Notification, selection: Selection): Choice {
@@ -106,8 +111,8 @@ export function leftOut(
 type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>
 
 /** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
-function passingOf(live: LiveTarget, { alerts }: Notification, { records, unfiltered }: Selection): Passing {
-  if (unfiltered) return { alerts }
+function passingOf(live: LiveTarget, { alerts }: Notification, selection: Selection): Passing {
+  if (selection.unfiltered) return { alerts }
   // Most filters let all through or nothing: only what differs is listed anew.
   let passing: Alert[] | undefined
   let ifOwed: Set<Alert> | undefined
@@ -115,7 +120,7 @@ function passingOf(live: LiveTarget, { alerts }: Notification, { records, unfilt
     const alert = alerts[index]!
     if (!live.target.accepts(alert)) {
       passing ??= alerts.slice(0, index)
-      if (!mayOwe(live, alert, records[index])) continue
+      if (!mayOwe(live, alert, index, selection)) continue
       ifOwed ??= new Set()
       ifOwed.add(alert)
     }
@@ -125,8 +130,8 @@ function passingOf(live: LiveTarget, { alerts }: Notification, { records, unfilt
 }
 
 /** A target that is left out still gets the resolves that it is owed; through the queue if it is disabled. */
-function owedOnly(live: LiveTarget, notification: Notification, { records }: Selection, reason: SkipReason): Choice {
-  const alerts = notification.alerts.filter((alert, index) => mayOwe(live, alert, records[index]))
+function owedOnly(live: LiveTarget, notification: Notification, selection: Selection, reason: SkipReason): Choice {
+  const alerts = notification.alerts.filter((alert, index) => mayOwe(live, alert, index, selection))
   if (alerts.length === 0) return { kind: 'skip', live, reason }
   return {
     kind: 'send',
@@ -139,7 +144,8 @@ function owedOnly(live: LiveTarget, notification: Notification, { records }: Sel
 }
 
 /** Whoever has the alert's lane may come to have the firing: that is known once its attempt has ended. */
-function mayOwe(live: LiveTarget, alert: Alert, record: Fields | undefined): boolean {
-  if (alert.status !== 'resolved') return false
-  return live.lanes.has(alert.fingerprint) || isOwedResolve(unpackState(record?.[stateField(live.name)]))
+function mayOwe(live: LiveTarget, { status, fingerprint }: Alert, index: number, selection: Selection): boolean {
+  if (status !== 'resolved') return false
+  if (live.lanes.has(fingerprint) || selection.taken?.has(laneId(live.name, fingerprint))) return true
+  return isOwedResolve(unpackState(selection.records[index]?.[stateField(live.name)]))
 }

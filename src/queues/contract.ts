@@ -79,6 +79,8 @@ export interface Store {
   /** Takes all of the lanes or, if another process has one of them, none: then undefined. */
   hold(lanes: readonly string[]): Hold | undefined | Promise<Hold | undefined>
   release(hold: Hold): void
+  /** Those of the lanes that some process has now. Only where the store is shared: else the pipeline knows by itself. */
+  taken?(lanes: readonly string[]): Promise<readonly string[]>
   /** A number larger than any given before, in any process that shares the store. */
   next(): number | Promise<number>
   /** Ids of the target's entries of that priority that are due, longest due first, at most `limit`. */

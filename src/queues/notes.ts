@@ -77,6 +77,7 @@ export function gatherNotes(store: Store): Store {
     hold: lanes => store.hold(lanes),
     // Whoever takes the lanes next, in whatever process, must find what was noted.
     release: settled(store.release),
+    ...(store.taken ? { taken: store.taken } : {}),
     next: () => store.next(),
     due: (target, priority, now, limit) => store.due(target, priority, now, limit),
     earliest: () => store.earliest(),

@@ -208,6 +208,14 @@ for at = 2, #ARGV, 2 do
 end
 return answer`,
 
+  /** lanes… → those that anybody has */
+  taken: `
+local answer = {}
+for _, lane in ipairs(ARGV) do
+  if redis.call('EXISTS', P .. 'l:' .. lane) == 1 then answer[#answer + 1] = lane end
+end
+return answer`,
+
   /** token, lanes… */
   release: `
 for at = 2, #ARGV do

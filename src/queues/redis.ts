@@ -168,6 +168,9 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       push()
       if (leases.delete(lease)) link.run('release', [lease.token, ...lease.lanes]).catch(() => {})
     },
+    async taken(lanes) {
+      return (await link.run('taken', lanes)) as string[]
+    },
     async next() {
       return Number(await link.run('next', []))
     },

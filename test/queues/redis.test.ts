@@ -135,6 +135,19 @@ function tests() {
     await until(async () => (await b.hold(['t/1', 't/2'])) !== undefined)
   })
 
+  t.test('whose lanes are taken is told to everybody, until they are given back', async t => {
+    const { server, store: a } = await opened(t)
+    const b = await another(t, server)
+    const held = (await a.hold(['t/1', 't/2']))!
+    for (const each of [a, b]) t.strictSame(await each.taken!(['t/3', 't/2', 't/1']), ['t/2', 't/1'])
+    a.release(held)
+    await until(async () => (await b.taken!(['t/1', 't/2'])).length === 0)
+    t.strictSame(await b.taken!([]), [])
+    t.ok(await b.hold(['t/1']), 'to ask takes nothing')
+    await server.stop()
+    await t.rejects(b.taken!(['t/1']), unreachable)
+  })
+
   t.test('under contention no lane is ever held twice', async t => {
     const { server, store } = await opened(t)
     const stores = [store, await another(t, server), await another(t, server)]
