@@ -54,7 +54,10 @@ export interface Store {
   readonly durable: boolean
   /** Whether other processes use it too: only then are `hold` and `release` needed. */
   readonly shared: boolean
-  /** Whether the process that had it before ended without closing it: what it noted last may be missing. */
+  /**
+   * Whether the process that had it before ended without closing it: what it noted last may be missing. Never where the
+   * store is shared: what others must know of is written before anybody acts on it.
+   */
   readonly interrupted: boolean
   /**
    * The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed.
