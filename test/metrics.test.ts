@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import t from 'tap'
 import { prefix, publishing, server } from '../src/metrics/table.js'
+import { ownDirectory } from './support/directory.js'
 import { observed, receiver } from './support/observed.js'
 import { needs } from './support/programs.js'
 
@@ -475,7 +476,7 @@ t.test('a critical alert that was owed before a restart still waits, and one tha
     { name: 'pager', type: 'pagerduty', url: pager.url, routing_key: '0123456789abcdef0123456789abcdef' }
   ]
   let at = Date.now()
-  const queueDir = t.testdir()
+  const queueDir = ownDirectory(t)
   chat.status = 503
   pager.status = 202
   const first = await observed(t, settings, { now: () => at, queueDir })

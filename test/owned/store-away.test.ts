@@ -2,6 +2,7 @@ import { chmod, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { ownDirectory } from '../support/directory.js'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
@@ -177,7 +178,7 @@ onEachQueue(t, 'what was owed is still owed, and known, after a restart', async 
 })
 
 t.test('a second process on the directory is refused with the reason', async t => {
-  const QUEUE_DIR = t.testdir()
+  const QUEUE_DIR = ownDirectory(t)
   await startTestService(t, { env: { QUEUE_DIR } })
   await t.rejects(startTestService(t, { env: { QUEUE_DIR } }), {
     message: `the queue directory ${QUEUE_DIR} is in use by another process`
@@ -188,7 +189,7 @@ t.test('a directory that cannot be written is refused with the reason', async t 
   const QUEUE_DIR = join(t.testdir({ file: '' }), 'file')
   await t.rejects(startTestService(t, { env: { QUEUE_DIR } }), { message: /^the queue directory .*file cannot be / })
   if (process.getuid?.() === 0) return
-  const closed = t.testdir()
+  const closed = ownDirectory(t)
   await chmod(closed, 0o500)
   await t.rejects(startTestService(t, { env: { QUEUE_DIR: closed } }), { message: /cannot be .*: EACCES/ })
 })

@@ -18,6 +18,7 @@ import t, { type Test } from 'tap'
 import { StoreUnavailable } from '../../src/queues/contract.js'
 import { openDisk } from '../../src/queues/disk.js'
 import { type EmbeddedOptions, embeddedStore } from '../../src/queues/embedded.js'
+import { ownDirectory } from '../support/directory.js'
 import { needs } from '../support/programs.js'
 import { place, reopened, storeContract } from './contract.js'
 
@@ -362,7 +363,7 @@ function unavailable(message: string) {
 }
 
 function subject(t: Test, options: Partial<EmbeddedOptions>) {
-  const dir = t.testdir()
+  const dir = ownDirectory(t)
   return reopened(() => embeddedStore({ dir, ...options }))
 }
 

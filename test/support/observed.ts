@@ -18,6 +18,7 @@ import { openStore } from '../../src/queues/registry.js'
 import { createStatistics } from '../../src/statistics.js'
 import { egress } from '../../src/targets/egress.js'
 import { createSender } from '../../src/targets/send.js'
+import { ownDirectory } from './directory.js'
 import { targetOf } from './drive.js'
 
 /** A target's own server: it answers with the status that is set, 200 at first. */
@@ -48,7 +49,7 @@ export async function observed(t: Test, targets: object[], { now = Date.now, que
   const reading = readConfig({})
   if (!reading.ok) throw new Error('the default configuration is not valid')
   const options = defaultOptions(reading.value)
-  const store = await openStore({ queue: 'embedded', queueDir: queueDir ?? t.testdir() })
+  const store = await openStore({ queue: 'embedded', queueDir: queueDir ?? ownDirectory(t) })
   const sender = createSender(egress([], []), 'test')
   const mode = createMode({ now })
   const statistics = createStatistics({ now })

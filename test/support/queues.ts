@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { ownDirectory } from './directory.js'
 import { needs } from './programs.js'
 import { type RedisServer, startRedis } from './redis.js'
 import type { TestService } from './service.js'
@@ -12,7 +13,7 @@ export interface OwnQueue {
 
 /** The same test on every queue that outlives the process: the embedded one, and Redis where there is one. */
 export function onEachQueue(t: Test, name: string, run: (t: Test, queue: OwnQueue) => Promise<void>): void {
-  t.test(`embedded: ${name}`, t => run(t, { env: { QUEUE: 'embedded', QUEUE_DIR: t.testdir() }, redis: undefined }))
+  t.test(`embedded: ${name}`, t => run(t, { env: { QUEUE: 'embedded', QUEUE_DIR: ownDirectory(t) }, redis: undefined }))
   onRedis(t, name, run)
 }
 
