@@ -67,8 +67,8 @@ export interface PublishDeps {
 
 /** With no queue to hand over to, an Alertmanager body waits this long for its attempts: below Alertmanager's own 10 s. */
 const unownedWaitMs = 9_000
-/** Time that one owed alert takes to be written, in milliseconds, as one of many. */
-const writeMs = 0.05
+/** Time that one owed alert takes to be written, in milliseconds, as one of many on a slow machine. */
+const writeMs = 0.07
 /** More alerts than that take their time: others get the event loop in between. */
 const manyAlerts = 100
 
@@ -159,7 +159,7 @@ export function createPublish(deps: PublishDeps): Publish {
 
   /** Time that it takes to write so many alerts down, which must be over by the time that the answer is due. */
   function writingMs(alerts: number): number {
-    return Math.min(alerts * writeMs, deps.ackTimeoutMs / 2)
+    return Math.min(alerts * writeMs, 0.8 * deps.ackTimeoutMs)
   }
 
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */

@@ -79,7 +79,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (row) return row.kept
     if (recent.has(id)) return recent.get(id)
     const kept = disk.read(id)
-    if (recent.size >= 2_000) recent = new Map()
+    if (recent.size >= 500) recent = new Map()
     recent.set(id, kept)
     return kept
   }
@@ -346,6 +346,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     depths: () => places().depths(),
     weakest: (target, limit) => places().weakest(target, limit),
     async list(prefix, after, limit) {
+      // Who reads page after page lets others go on in between: one of them can take tens of milliseconds.
+      await new Promise(setImmediate)
       const now = Date.now()
       const found: { id: string; fields: Kept['fields'] }[] = []
       const layers = [fresh, journalled, ...(leaving ? [leaving] : [])]

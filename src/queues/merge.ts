@@ -15,19 +15,30 @@ export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number
     run = []
     await new Promise(setImmediate)
   }
-  runs.push(run.sort(byId).reverse())
-  for (;;) {
+  if (run.length > 0) runs.push(run.sort(byId).reverse())
+  // The run with the smallest row comes last, as each run's smallest row does.
+  runs.sort((a, b) => byId(b.at(-1)!, a.at(-1)!))
+  while (runs.length > 0) {
     const slice: Row[] = []
-    while (slice.length < size) {
-      const smallest = runs.reduce((a, b) =>
-        b.length > 0 && (a.length === 0 || byId(b.at(-1)!, a.at(-1)!) < 0) ? b : a
-      )
-      if (smallest.length === 0) break
+    while (slice.length < size && runs.length > 0) {
+      const smallest = runs.pop()!
       slice.push(smallest.pop()!)
+      if (smallest.length > 0) putBack(runs, smallest)
     }
-    if (slice.length === 0) return
     yield slice
   }
+}
+
+function putBack(runs: Row[][], run: Row[]): void {
+  const row = run.at(-1)!
+  let low = 0
+  let high = runs.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (byId(runs[middle]!.at(-1)!, row) > 0) low = middle + 1
+    else high = middle
+  }
+  runs.splice(low, 0, run)
 }
 
 function byId({ id: a }: Row, { id: b }: Row): number {
