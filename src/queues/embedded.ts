@@ -370,10 +370,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     async close() {
       if (closed) return
       clearInterval(sweeper)
-      do await flush()
-      while (groups.length > 0 && !failure)
+      // Whoever opens it next shall not have much to read: a checkpoint that is due is waited for, too.
+      do {
+        await flush()
+        await checkpointing
+      } while (checkpointing || (groups.length > 0 && !failure))
       closed = true
-      await checkpointing
       await disk.close()
     }
   }
