@@ -7,7 +7,7 @@ import { type Journal, journalFiles, openJournal } from './journal.js'
 import { lockDirectory } from './lock.js'
 import { type Kept, textOf } from './record.js'
 import { openRoom, proveRoom, type Room } from './room.js'
-import { upgrade } from './upgrades.js'
+import { needsUpgrade, upgrade } from './upgrades.js'
 import { verify } from './verify.js'
 
 /** What a checkpoint writes for one record. */
@@ -64,7 +64,7 @@ export async function openDisk(dir: string): Promise<Disk> {
     try {
       const tables = openTables(env)
       const writer = writerOf(env, room)
-      await writer(2 * usedBytes(env), async () => upgrade(env, tables, dir))
+      if (needsUpgrade(tables)) await writer(2 * usedBytes(env), async () => upgrade(env, tables, dir))
       const journal = openJournal(dir)
       const mark = join(dir, 'open')
       const interrupted = existsSync(mark)

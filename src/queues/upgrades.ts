@@ -15,18 +15,23 @@ const upgrades: Record<number, (tables: OlderTables, dir: string) => void> = {
 /** The journal of schema 1 and 2 was a table. */
 type OlderTables = Tables & { readonly journal: Database<string, number> }
 
-/** Brings a directory up to the current form; a newer one is refused, since it may hold what this version would lose. */
-export async function upgrade(env: RootDatabase<string, string>, tables: Tables, dir: string): Promise<void> {
+/** Whether a directory has an older form, or none yet. A newer one is refused: this version would lose what that holds. */
+export function needsUpgrade(tables: Tables): boolean {
   const text = tables.meta.get('schema')
   if (text !== undefined && !/^\d+$/.test(text))
     throw new StoreUnavailable('the queue directory is damaged: no schema number')
-  const found = text === undefined ? currentSchema : Number(text)
+  const found = Number(text ?? 0)
   if (found > currentSchema) {
     throw new StoreUnavailable(
       `the queue directory has schema ${found}, this version knows ${currentSchema}: use the newer version again`
     )
   }
-  if (text !== undefined && found === currentSchema) return
+  return found < currentSchema
+}
+
+/** Brings a directory up to the current form. */
+export async function upgrade(env: RootDatabase<string, string>, tables: Tables, dir: string): Promise<void> {
+  const found = Number(tables.meta.get('schema') ?? currentSchema)
   const older = (): OlderTables => ({
     ...tables,
     journal: env.openDB<string, number>({ name: 'journal', encoding: 'string' })
