@@ -63,6 +63,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let writtenAt = -Infinity
   /** Whether several waited for the last write. */
   let isBusy = false
+  let isAppending = false
   let checkpointing: Promise<void> | undefined
   /** The tables could not be written. The journal goes on without them for a while. */
   let stuck: { readonly message: string; readonly until: number } | undefined
@@ -150,10 +151,13 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (texts.length === 0) return
     const batch = groups.splice(0, texts.length)
     const text = `{"next":${numbers.last()},"values":[${values.texts.join()}],"groups":[${texts.join()}]}`
+    isAppending = true
     try {
       await disk.journal.append(text)
     } catch (error) {
       return putBack(batch, error as StoreUnavailable)
+    } finally {
+      isAppending = false
     }
     // If there is room again here, there is for the tables: they are tried anew.
     if (failure) stuck = failure = undefined
@@ -243,6 +247,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const checkpointIfFull = () => {
+    // What is being appended is not yet among what is journalled, so its file must outlive a checkpoint that begins now:
+    // the one that begins behind it forgets that file.
+    if (isAppending) return
     const full = journalled.size >= checkpointRecords || journalBytes >= checkpointBytes
     if (full && !closed && !(stuck && Date.now() < stuck.until)) checkpointing ??= checkpoint()
   }
@@ -374,7 +381,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       do {
         await flush()
         await checkpointing
-      } while (checkpointing || (groups.length > 0 && !failure))
+      } while (running || checkpointing || (groups.length > 0 && !failure))
       closed = true
       await disk.close()
     }
