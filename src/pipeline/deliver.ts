@@ -17,6 +17,7 @@ import { createRecall, type Known } from './recall.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
 import { alertsOf, carry, fingerprintsOf, goesWhole, isSettled, mostMerged, narrow, plan, tells } from './takeover.js'
 import type { Span, Tracer } from './tracer.js'
+import { isMany, turn } from './turn.js'
 
 /** What the pipeline tells whoever keeps metrics, logs and statistics. */
 export interface DeliveryEvents {
@@ -210,6 +211,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (job.stored || job.folded.length > 0) {
       const forbidden = gate.forbidden(job)
       if (forbidden) return owed.own(job, forbidden, hold)
+      if (isMany(job.entry.alerts)) await turn()
       await owed.begin(job)
       if (job.hurry.over) return owed.own(job, undefined, hold)
     }
@@ -223,6 +225,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   /** What there is to tell the target, now that the lanes are the job's own; if there is nothing, what became of it. */
   async function look(job: Job, held: Held): Promise<Telling | PartResult> {
     if (job.stored) takeInHand(held, job.entry.id)
+    if (isMany(job.entry.alerts)) await turn()
     let known = await recall(job)
     if (job.stored && !known.stands) return untouched
     // Two callers had it owned at once, and the other one's was faster.

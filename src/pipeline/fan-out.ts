@@ -11,7 +11,7 @@ import type { LiveTarget } from './live.js'
 import type { PublishRequest } from './publish.js'
 import type { Choice } from './select.js'
 import { createSlots, type Slots } from './slots.js'
-import { turn } from './turn.js'
+import { isMany, turn } from './turn.js'
 
 /** One target's delivery: its parts on their way, and what came of them so far. */
 export interface Delivery {
@@ -41,13 +41,14 @@ export interface FanOutDeps {
   now(): number
 }
 
-/** A notification of so many alerts, or fewer, is started in one go. */
-const startedAtOnce = 100
-/** Of a larger one, the parts that begin, or are owned in one write, before others get the event loop. */
+/** Of a large notification, the parts that begin, or are owned in one write, before others get the event loop. */
 const begunAtOnce = 25
 const ownedAtOnce = 100
 /** Parts of one delivery that are under way at once: of tens of thousands, those that only wait would fill the memory. */
 const mostUnderWay = 1_000
+/** Time that it takes to own one part, and one alert, among many on a slow machine, in milliseconds. */
+const partMs = 0.06
+const alertMs = 0.02
 /** Longest wait for a rate-limit token, in milliseconds. */
 const patienceMs = 2_000
 const noRefs: Entry['refs'] = []
@@ -126,13 +127,29 @@ export class FanOut {
     return this.#deliveries
   }
 
+  /** How long it takes to own what has not ended, in milliseconds; 0 if that is nothing to speak of. */
+  writingMs(): number {
+    if (!isMany(this.#sequenced)) return 0
+    let ms = 0
+    for (const { choice, parts, ended } of this.#deliveries) {
+      if (choice.kind !== 'send') continue
+      // It is not known yet how many parts there are of what is not laid out: as many as alerts, at most.
+      const left = parts.length === 0 ? 1 : 1 - ended / parts.length
+      ms += left * ((parts.length || choice.alerts.length) * partMs + choice.alerts.length * alertMs)
+    }
+    return ms
+  }
+
   /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
   async handOver(): Promise<void> {
     await this.#started
     this.#handed = new Set()
     const handing: Promise<void>[] = []
     for (const delivery of this.#deliveries)
-      for (const [index, job] of delivery.jobs.entries()) if (job?.running) handing.push(this.#hand(delivery, index))
+      for (const [index, job] of delivery.jobs.entries()) {
+        if (job && isMany(job.entry.alerts)) await turn()
+        if (job?.running) handing.push(this.#hand(delivery, index))
+      }
     await Promise.all(handing)
     if (this.#left > this.#handed.size) await new Promise<void>(resolve => (this.#othersEnded = resolve))
   }
@@ -184,7 +201,7 @@ export class FanOut {
 
   /** In one go where there are few parts; else the targets take turns, and others get the event loop in between. */
   #startAll(): Promise<unknown> | undefined {
-    if (this.#sequenced.length > startedAtOnce) return this.#startInTurns()
+    if (isMany(this.#sequenced)) return this.#startInTurns()
     for (const delivery of this.#inOrder()) {
       this.#part(delivery)
       while (delivery.begun < delivery.parts.length) this.#begin(delivery)

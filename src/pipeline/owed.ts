@@ -28,6 +28,7 @@ import {
 } from './lifecycle.js'
 import { deliveredOutcome, refusedOutcome } from './outcome.js'
 import { createRoom, tooMuch } from './room.js'
+import { isMany, turn } from './turn.js'
 
 export interface OwedEvents {
   submitted(entry: Entry, result: 'queued' | 'unavailable'): void
@@ -110,6 +111,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     const added = entries.filter((_, index) => !jobs[index]!.stored && jobs[index]!.folded.length === 0)
     let letters: ReadonlyMap<Entry, DeadLetter>
     try {
+      if (isMany(alerts)) await turn()
       letters = await room.enter(added)
       const changes: Change[] = []
       for (const [index, entry] of entries.entries()) {

@@ -5,7 +5,7 @@ import { Crowd } from './crowd.js'
 import type { Deliver } from './deliver.js'
 import { chooseAmongAll } from './elsewhere.js'
 import { newId } from './entry.js'
-import { type Delivery, FanOut } from './fan-out.js'
+import { type Delivery, FanOut, type FanOutPlan } from './fan-out.js'
 import { createHurry, type Hurry } from './hurry.js'
 import type { PartResult } from './job.js'
 import { type EffectiveOptions, publishTimeoutMs } from './options.js'
@@ -21,7 +21,7 @@ import {
 import type { Roster } from './roster.js'
 import type { Scope } from './select.js'
 import type { Tracer } from './tracer.js'
-import { turn } from './turn.js'
+import { isMany, turn } from './turn.js'
 
 export interface PublishRequest {
   readonly accepted: Accepted
@@ -67,10 +67,8 @@ export interface PublishDeps {
 
 /** With no queue to hand over to, an Alertmanager body waits this long for its attempts: below Alertmanager's own 10 s. */
 const unownedWaitMs = 9_000
-/** Time that one owed alert takes to be written, in milliseconds, as one of many on a slow machine. */
-const writeMs = 0.07
-/** More alerts than that take their time: others get the event loop in between. */
-const manyAlerts = 100
+/** The attempts of a large notification have at least the rest of `ACK_TIMEOUT`. */
+const mostEarly = 0.9
 
 export interface Publish {
   /** Fans one notification out: every chosen target is attempted in parallel, and each one's outcome comes back. */
@@ -111,7 +109,7 @@ export function createPublish(deps: PublishDeps): Publish {
   async function publish(request: PublishRequest, hurry: Hurry): Promise<Published> {
     const acceptedAt = now()
     const { accepted, options, scope, names, unfiltered } = request
-    const many = accepted.notification.alerts.length > manyAlerts
+    const many = isMany(accepted.notification.alerts)
     if (many) await turn()
     const admitted = admissions.admit(request, acceptedAt)
     const admission = admitted instanceof Promise ? await admitted : admitted
@@ -142,9 +140,7 @@ export function createPublish(deps: PublishDeps): Publish {
     const until = acceptedAt + publishTimeoutMs(options, choices.length)
     const plan = { request, notification, admission, choices, publishId, acceptedAt, until, hurry }
     const fan = new FanOut(plan, fanOutDeps)
-    const earlyMs = many && store.durable ? writingMs(notification.alerts.length * choices.length) : 0
-    const timeoutMs = until - now()
-    if (!(await inTime(fan, hurry, accepted.source, { timeoutMs, earlyMs }))) await fan.handOver()
+    if (!(await inTime(fan, plan))) await fan.handOver()
 
     const tookMs = now() - acceptedAt
     const outcomes = fan.deliveries.map(delivery => outcomeOf(delivery, tookMs))
@@ -157,24 +153,25 @@ export function createPublish(deps: PublishDeps): Publish {
     return { kind: 'published', result, verdict, answered: () => admissions.answered(admission, verdict) }
   }
 
-  /** Time that it takes to write so many alerts down, which must be over by the time that the answer is due. */
-  function writingMs(alerts: number): number {
-    return Math.min(alerts * writeMs, 0.8 * deps.ackTimeoutMs)
-  }
-
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */
-  async function inTime(
-    { ended }: FanOut,
-    hurry: Hurry,
-    source: Accepted['source'],
-    { timeoutMs, earlyMs }: { timeoutMs: number; earlyMs: number }
-  ): Promise<boolean> {
-    const ackMs = source === 'api' ? Number.POSITIVE_INFINITY : store.durable ? deps.ackTimeoutMs : unownedWaitMs
+  async function inTime(fan: FanOut, { request, acceptedAt, until, hurry }: FanOutPlan): Promise<boolean> {
+    const { ended } = fan
+    const waitMs = store.durable ? deps.ackTimeoutMs : unownedWaitMs
+    const ackAt = request.accepted.source === 'api' ? Number.POSITIVE_INFINITY : acceptedAt + waitMs
     let expired = false
-    const timer = setTimeout(() => {
-      expired = ackMs >= timeoutMs
-      hurry.end()
-    }, Math.min(ackMs, timeoutMs) - earlyMs)
+    // What is left must be written down by the time that the answer is due.
+    const writingMs = (): number => (store.durable ? Math.min(fan.writingMs(), mostEarly * waitMs) : 0)
+    let earlyMs = writingMs()
+    const look = (): void => {
+      const gainedMs = earlyMs - writingMs()
+      earlyMs -= gainedMs
+      if (gainedMs >= 1) timer = setTimeout(look, gainedMs)
+      else {
+        expired = ackAt >= until
+        hurry.end()
+      }
+    }
+    let timer = setTimeout(look, Math.min(ackAt, until) - earlyMs - now())
     const done = await hurry.beat(ended)
     clearTimeout(timer)
     // At the publish's own deadline the attempts time out by themselves, and say so.

@@ -9,6 +9,7 @@ import { type LiveTarget, rateWaitMs } from './live.js'
 import type { Owed } from './owed.js'
 import type { Roster } from './roster.js'
 import { fingerprintsOf } from './takeover.js'
+import { isMany, turn } from './turn.js'
 
 export interface RetryDeps {
   readonly store: Store
@@ -147,15 +148,17 @@ export function createRetry(deps: RetryDeps): Retry {
   }
 
   async function startOne(live: LiveTarget): Promise<boolean> {
-    const turn = served.get(live.name) ?? 0
-    const preferred = turns[turn % turns.length]!
+    const count = served.get(live.name) ?? 0
+    const preferred = turns[count % turns.length]!
     for (const priority of [preferred, ...priorities.filter(each => each !== preferred)]) {
       // A few more than are in hand already: those whose lanes are taken are passed over.
       for (const id of await store.due(live.name, priority, now(), 16 + running.size + resting.size)) {
         if (running.has(id) || resting.has(id)) continue
         const [record] = await store.read([id])
-        if (!record || running.has(id)) continue
+        if (!record) continue
         const entry = record as unknown as Entry
+        if (isMany(entry.alerts)) await turn()
+        if (running.has(id)) continue
         if (entry.type !== live.type) {
           await stray(entry)
           continue
@@ -165,7 +168,7 @@ export function createRetry(deps: RetryDeps): Retry {
         if (!lanes) continue
         // The delivery takes the lanes itself, at once: nobody comes between.
         lanes.leave()
-        served.set(live.name, turn + 1)
+        served.set(live.name, count + 1)
         run(id, live, entry)
         return true
       }

@@ -33,6 +33,8 @@ const checkpointBytes = 32_000_000
 /** What the tables do not have is held in memory, and read at the next start. */
 const mostJournalBytes = 4 * checkpointBytes
 const rowsPerWrite = 100
+const bytesPerWrite = 1_000_000
+const recentAtRest = 500
 const maxUnwritten = 20_000
 /** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
 const retryMs = 1_000
@@ -53,6 +55,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let leaving: Map<string, Row> | undefined
   /** What was read from the tables of late, also that there was nothing. */
   let recent = new Map<string, Kept | undefined>()
+  let mostRecent = recentAtRest
 
   let groups: Group[] = []
   /** The last group while it is one of notes alone: what is marked in its records joins it. */
@@ -80,7 +83,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (row) return row.kept
     if (recent.has(id)) return recent.get(id)
     const kept = disk.read(id)
-    if (recent.size >= 500) recent = new Map()
+    if (recent.size >= mostRecent) recent = new Map()
     recent.set(id, kept)
     return kept
   }
@@ -228,7 +231,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     journalled = new Map()
     journalBytes = 0
     try {
-      for await (const slice of sortedSlices(rows, rowsPerWrite)) {
+      for await (const slice of sortedSlices(rows, rowsPerWrite, bytesPerWrite)) {
         await disk.apply(slice.map(row => (alive(row.kept, now) ? row : { id: row.id, place: null })))
       }
       await disk.settled(numbers.last())
@@ -332,6 +335,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     interrupted: disk.interrupted,
     read(ids) {
       const now = Date.now()
+      // Who reads many at once changes them next, as a rule, which looks at them again.
+      if (recent.size > recentAtRest) recent = new Map()
+      mostRecent = recentAtRest + ids.length
       return ids.map(id => alive(lookup(keyOf(id)), now)?.fields)
     },
     write,

@@ -1,11 +1,15 @@
 import type { Row } from './disk.js'
-import type { Kept } from './record.js'
+import { type Kept, lengthOf } from './record.js'
 
 /**
- * All rows in id order, `size` at a time: neighbours lie on the same pages of the table, which are then written once.
- * Sorted in parts with a pause after each, so that 50,000 rows do not hold up the event loop.
+ * All rows in id order, `size` at a time or fewer once their texts have about so many `bytes`: neighbours lie on the same
+ * pages of the table, which are then written once. Sorted in parts with a pause after each, so that 50,000 rows do not hold up the event loop.
  */
-export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number): AsyncGenerator<Row[]> {
+export async function* sortedSlices(
+  rows: ReadonlyMap<string, Row>,
+  size: number,
+  bytes: number
+): AsyncGenerator<Row[]> {
   const runs: Row[][] = []
   let run: Row[] = []
   for (const row of rows.values()) {
@@ -20,9 +24,12 @@ export async function* sortedSlices(rows: ReadonlyMap<string, Row>, size: number
   runs.sort((a, b) => byId(b.at(-1)!, a.at(-1)!))
   while (runs.length > 0) {
     const slice: Row[] = []
-    while (slice.length < size && runs.length > 0) {
+    let length = 0
+    while (slice.length < size && length < bytes && runs.length > 0) {
       const smallest = runs.pop()!
-      slice.push(smallest.pop()!)
+      const row = smallest.pop()!
+      slice.push(row)
+      length += lengthOf(row.kept)
       if (smallest.length > 0) putBack(runs, smallest)
     }
     yield slice

@@ -18,6 +18,11 @@ export class Packed implements Kept {
     private readonly same?: readonly string[]
   ) {}
 
+  /** Of its text, or nearly. */
+  get length(): number {
+    return this.own.length + (this.same?.reduce((sum, text) => sum + text.length, 0) ?? 0)
+  }
+
   get text(): string {
     const { own, same } = this
     if (!same) return own
@@ -34,6 +39,11 @@ export class Packed implements Kept {
 
 export function textOf(kept: Kept): string {
   return kept instanceof Packed ? kept.text : JSON.stringify(kept.fields)
+}
+
+/** About how long its text is, as far as that is known without making it. */
+export function lengthOf(kept: Kept | undefined): number {
+  return kept instanceof Packed ? kept.length : 0
 }
 
 /** What a record is after one change; undefined if it is dropped. An expired record counts as none. */

@@ -93,6 +93,19 @@ t.test('neither does one for targets that page for each alert, and are away', as
   t.ok(best < 200, `the longest pause was ${best.toFixed(0)} ms`)
 })
 
+t.test('a group of 20,000 alerts for targets that hang is owed to each of them, target by target', async t => {
+  const taker = await startStandIn(t, 'hang')
+  const env = { ACK_TIMEOUT: '2s', ATTEMPT_TIMEOUT: '10s' }
+  const service = await startTestService(t, { env, targets: perGroup(taker.url) })
+  const { status, body } = await service.post(publishPaths.all, storm('af', 20_000))
+  t.equal(status, 202)
+  t.strictSame(
+    body.results.map(({ queued, success }: Json) => ({ queued, success })),
+    Array(5).fill({ queued: true, success: false })
+  )
+  t.equal((await service.get('/api/v1/queue')).body.depth, 5)
+})
+
 t.test('a storm for a target that hangs is owed whole, and each of its pages reaches the target once', async t => {
   const slow = await startStandIn(t, 'hang')
   const service = await startTestService(t, {
