@@ -133,9 +133,10 @@ export class FanOut {
     let ms = 0
     for (const { choice, parts, ended } of this.#deliveries) {
       if (choice.kind !== 'send') continue
-      // It is not known yet how many parts there are of what is not laid out: as many as alerts, at most.
-      const left = parts.length === 0 ? 1 : 1 - ended / parts.length
-      ms += left * ((parts.length || choice.alerts.length) * partMs + choice.alerts.length * alertMs)
+      const { alerts, live } = choice
+      // Some may not be laid out yet.
+      const count = parts.length || (isPerAlert(live) ? alerts.length : 1)
+      ms += (1 - ended / count) * (count * partMs + alerts.length * alertMs)
     }
     return ms
   }
@@ -353,7 +354,7 @@ export class FanOut {
   }
 
   #slotOf(live: LiveTarget, part: Part, isWhole: boolean): string {
-    if (live.target.kind.lane(live.target.settings) === 'alert') return part.key
+    if (isPerAlert(live)) return part.key
     return isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, this.plan.notification)
   }
 
@@ -368,6 +369,8 @@ const noParts: readonly Part[] = []
 /** Of deliveries that have no parts, or none yet. */
 const nothingYet: never[] = []
 const nothing = (): undefined => undefined
+
+const isPerAlert = ({ target }: LiveTarget): boolean => target.kind.lane(target.settings) === 'alert'
 
 const failures = (choice: Choice): number => (choice.kind === 'send' && choice.live.last?.success === false ? 1 : 0)
 
