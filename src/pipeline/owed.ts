@@ -26,7 +26,7 @@ import {
   type Step,
   type TargetState
 } from './lifecycle.js'
-import { deliveredOutcome, refusedOutcome } from './outcome.js'
+import { deliveredOutcome, type Outcome, refusedOutcome } from './outcome.js'
 import { createRoom, tooMuch } from './room.js'
 import { isMany, turn } from './turn.js'
 
@@ -87,6 +87,17 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     const id = memoryId(entry)
     if (Object.keys(memory).length === 0) return { id, drop: true }
     return { id, set: { ...memory }, replace: true, expiresAt: now() + stateMs.firing }
+  }
+
+  /** What the target has by now, written whenever it suits. */
+  function mark(entry: Entry, stateAt: (index: number) => string, outcome: Outcome, at: number): void {
+    const field = stateField(entry.target)
+    for (let index = 0; index < entry.alerts.length; index++) {
+      const { alert } = entry.alerts[index]!
+      store.mark(alertId(alert.fingerprint), field, stateAt(index), at + stateMs[alert.status])
+    }
+    for (const ref of entry.refs)
+      store.mark(outcomeId(ref, entry.part), outcomeField(entry.target), outcome, at + ledgerMs)
   }
 
   async function ownAll(
@@ -169,12 +180,12 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const field = stateField(entry.target)
       const stateAt = (index: number): string => packState(afterDelivery(before[index], entry.alerts[index]!))
       if (!job.stored && job.folded.length === 0 && !memory) {
-        for (let index = 0; index < entry.alerts.length; index++) {
-          const { alert } = entry.alerts[index]!
-          store.mark(alertId(alert.fingerprint), field, stateAt(index), at + stateMs[alert.status])
-        }
-        for (const ref of entry.refs)
-          store.mark(outcomeId(ref, entry.part), outcomeField(entry.target), outcome, at + ledgerMs)
+        // Several targets may have answered at once.
+        if (isMany(entry.alerts))
+          return turn()
+            .then(() => mark(entry, stateAt, outcome, at))
+            .then(() => result)
+        mark(entry, stateAt, outcome, at)
         return result
       }
       const changes = entry.alerts.map<Change>(({ alert }, index) => ({

@@ -24,6 +24,8 @@ interface Group {
 }
 
 const journalBytesPerWrite = 250_000
+/** So many rows become text before others get the event loop. */
+const rowsAtATime = 2_000
 /** From the start of one write to that of the next, if several waited for the last and fewer changes than these wait now. */
 const gapMs = 4
 const rowsAtOnce = 200
@@ -147,7 +149,13 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     open = undefined
     while (texts.length < groups.length && bytes + values.length < journalBytesPerWrite) {
       const { at, rows } = groups[texts.length]!
-      const text = `{"at":${at},"changes":[${rows.map(row => row.written(values)).join()}]}`
+      const changes: string[] = []
+      for (const row of rows) {
+        changes.push(row.written(values))
+        // Nothing is added to the group any more.
+        if (changes.length % rowsAtATime === 0) await new Promise(setImmediate)
+      }
+      const text = `{"at":${at},"changes":[${changes.join()}]}`
       texts.push(text)
       bytes += text.length
     }
