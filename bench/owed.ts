@@ -198,11 +198,13 @@ async function idle({ target, load, rounds }: Bench): Promise<Table> {
     const rates = { off: [] as number[], embedded: [] as number[] }
     // The two are nearer to each other than one run is to the next.
     for (let round = 0; round < 2 * rounds - 1; round++) {
-      for (const queue of ['off', 'embedded'] as const) {
+      const order = round % 2 === 0 ? (['off', 'embedded'] as const) : (['embedded', 'off'] as const)
+      for (const queue of order) {
         await during(await startService(urls, { QUEUE: queue }), async ({ origin }) => {
           const all = { origin, paths: [toAll], callers: 32 }
           await load({ ...all, seconds: quick ? 2 : 5 })
-          rates[queue].push((await load({ ...all, seconds: quick ? 2 : 4 })).perSecond)
+          // Long enough for more than one checkpoint.
+          rates[queue].push((await load({ ...all, seconds: quick ? 2 : 10 })).perSecond)
         })
       }
     }

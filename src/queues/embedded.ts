@@ -146,13 +146,14 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const texts: string[] = []
     const values = new SharedValues()
     let bytes = 0
+    // Nothing is added to these any more; others may come meanwhile.
     open = undefined
-    while (texts.length < groups.length && bytes + values.length < journalBytesPerWrite) {
+    const most = groups.length
+    while (texts.length < most && bytes + values.length < journalBytesPerWrite) {
       const { at, rows } = groups[texts.length]!
       const changes: string[] = []
       for (const row of rows) {
         changes.push(row.written(values))
-        // Nothing is added to the group any more.
         if (changes.length % rowsAtATime === 0) await new Promise(setImmediate)
       }
       const text = `{"at":${at},"changes":[${changes.join()}]}`

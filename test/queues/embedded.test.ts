@@ -225,6 +225,28 @@ t.test('what the tables have by the end is not read from the journal again, howe
   }
 })
 
+t.test('what is marked while a large lot is journalled follows it into the journal', async t => {
+  const dir = join(t.testdir(), 'queue')
+  const store = await embeddedStore({ dir })
+  store.note(Array.from({ length: 3_000 }, (_, n) => ({ id: `noted/${n}`, set: { n } })))
+  let writing = true
+  const written = store.write([{ id: 'written', set: { n: 1 } }]).finally(() => {
+    writing = false
+  })
+  const marked: Record<string, number> = {}
+  for (let n = 0; writing; n++) {
+    marked[`f${n}`] = n
+    store.mark('marked', `f${n}`, n, Date.now() + 3_600_000)
+    await new Promise(setImmediate)
+  }
+  await written
+  await store.close()
+  const again = await embeddedStore({ dir })
+  t.ok(Object.keys(marked).length > 1)
+  t.strictSame(await again.read(['marked', 'noted/2999']), [marked, { n: 2_999 }])
+  await again.close()
+})
+
 t.test('half of a write at the end of the journal is cut off: nobody was told of it', async t => {
   const endings = {
     'half a line': (line: Buffer) => line.subarray(0, 50),
