@@ -232,7 +232,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (job.stored && known.deliveredElsewhere) return owed.close(job, [])
     const recorded = job.stored ? undefined : recordedOutcome(job, known.ledger)
     if (recorded) return recorded
-    if (known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
+    // Of alerts that the target was never to have nothing waits: what does is of others in the group, and left to its own
+    // next attempt, which takes all of them. To write it anew for each new one would cost more with every one.
+    const mayReplace = job.stored || known.states.some(state => state !== undefined)
+    if (mayReplace && known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
 
     const { steps, firedAndResolved, telling } = plan(job, known.states)
     if (telling === 0) return owed.close(job, steps)
@@ -340,7 +343,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */
   async function fold(job: Job, waiting: readonly string[], held: Held): Promise<boolean> {
     const { tickets, holds } = held
-    const ids = waiting.filter(id => !inHand.has(id))
+    const ids = waiting.filter(id => !inHand.has(id)).slice(0, mostMerged)
     if (ids.length === 0) return false
     const records = await store.read(ids.map(entryId))
     const own = new Set(job.entry.alerts.map(({ alert }) => alert.fingerprint))

@@ -3,6 +3,7 @@ import { failure } from '../targets/failures.js'
 import { type Breaker, begun, type Probe, permits } from './breaker.js'
 import type { Job } from './job.js'
 import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
+import { turn } from './turn.js'
 
 /** Leave for one attempt: a slot of the target is taken, and a token if it has a rate limit. */
 export interface Pass {
@@ -106,6 +107,8 @@ export function createGate({ circuit, now }: GateDeps): Gate {
       // The wait may have been long enough for the circuit to open or a Retry-After to arrive.
       const changed = job.hurry.over ? 'later' : forbidden(job)
       if (!changed) return pass(live)
+      // Hundreds may have waited, and each lets the next one know.
+      if (changed !== 'later') await turn()
       live.slots.give()
       returnToken(live, now())
       return changed
