@@ -119,9 +119,12 @@ export function priority(entry: Entry): Priority {
   return priorityOf(entry.alerts)
 }
 
+/** Whether each alert is told, and waits, by itself. */
+export const isPerAlert = (target: Target): boolean => target.kind.lane(target.settings) === 'alert'
+
 /** Where a part of a notification waits: per alert for incident tools, per receiver and group for the others. */
 export function slotOf(target: Target, part: Part, notification: Notification): string {
-  if (target.kind.lane(target.settings) === 'alert') return part.key
+  if (isPerAlert(target)) return part.key
   return slotOfGroup(notification.group_key ? notification : { ...notification, alerts: part.alerts }, part.key)
 }
 

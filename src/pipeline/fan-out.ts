@@ -2,7 +2,7 @@ import type { Alert, Notification } from '../alert.js'
 import type { Part } from '../targets/contract.js'
 import type { Admission } from './admission.js'
 import type { Deliver, Terms } from './deliver.js'
-import { type Entry, newId, slotOf, slotOfGroup } from './entry.js'
+import { type Entry, isPerAlert, newId, slotOf, slotOfGroup } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
@@ -135,7 +135,7 @@ export class FanOut {
       if (choice.kind !== 'send') continue
       const { alerts, live } = choice
       // Some may not be laid out yet.
-      const count = parts.length || (isPerAlert(live) ? alerts.length : 1)
+      const count = parts.length || (isPerAlert(live.target) ? alerts.length : 1)
       ms += (1 - ended / count) * (count * partMs + alerts.length * alertMs)
     }
     return ms
@@ -354,7 +354,7 @@ export class FanOut {
   }
 
   #slotOf(live: LiveTarget, part: Part, isWhole: boolean): string {
-    if (isPerAlert(live)) return part.key
+    if (isPerAlert(live.target)) return part.key
     return isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, this.plan.notification)
   }
 
@@ -369,8 +369,6 @@ const noParts: readonly Part[] = []
 /** Of deliveries that have no parts, or none yet. */
 const nothingYet: never[] = []
 const nothing = (): undefined => undefined
-
-const isPerAlert = ({ target }: LiveTarget): boolean => target.kind.lane(target.settings) === 'alert'
 
 const failures = (choice: Choice): number => (choice.kind === 'send' && choice.live.last?.success === false ? 1 : 0)
 

@@ -177,7 +177,6 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const at = now()
       const result: PartResult = { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
       const outcome = deliveredOutcome(statusCode, entry.tries, durationMs)
-      const field = stateField(entry.target)
       const stateAt = (index: number): string => packState(afterDelivery(before[index], entry.alerts[index]!))
       if (!job.stored && job.folded.length === 0 && !memory) {
         // Several targets may have answered at once.
@@ -188,6 +187,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         mark(entry, stateAt, outcome, at)
         return result
       }
+      const field = stateField(entry.target)
       const changes = entry.alerts.map<Change>(({ alert }, index) => ({
         id: alertId(alert.fingerprint),
         set: { [field]: stateAt(index) },

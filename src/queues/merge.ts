@@ -3,7 +3,8 @@ import { type Kept, lengthOf } from './record.js'
 
 /**
  * All rows in id order, `size` at a time or fewer once their texts have about so many `bytes`: neighbours lie on the same
- * pages of the table, which are then written once. Sorted in parts with a pause after each, so that 50,000 rows do not hold up the event loop.
+ * pages of the table, which are then written once. Sorted in parts with a pause after each, so that 50,000 rows do not hold
+ * up the event loop.
  */
 export async function* sortedSlices(
   rows: ReadonlyMap<string, Row>,

@@ -56,11 +56,8 @@ export class Staged implements Row {
     const text = withMarks(JSON.stringify(set), this.#marks)
     this.#kept = new Packed(text, this.#marks ? this.#expiresAt : this.#kept.expiresAt)
     this.#marks = undefined
-    const placing = place === undefined ? '' : `,"place":${JSON.stringify(place)}`
-    const replacing = replace === undefined ? '' : `,"replace":${replace}`
-    // JSON has no Infinity.
-    const ending = expiresAt === undefined ? '' : `,"expiresAt":${expiresAt === Infinity ? null : expiresAt}`
-    return `{"id":${JSON.stringify(id)},"set":${text}${replacing}${ending}${placing}}`
+    const rest = JSON.stringify({ replace, expiresAt, place })
+    return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
   }
 
   /** What is owed to several targets says the same of the same alerts: that is written and kept once. */
