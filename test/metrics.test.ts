@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import t from 'tap'
+import { unknownHealth } from '../src/health/state.js'
 import { prefix, publishing, server } from '../src/metrics/table.js'
 import { ownDirectory } from './support/directory.js'
 import { observed, receiver } from './support/observed.js'
@@ -255,15 +256,15 @@ t.test('health checks are counted, and the state of each target told', async t =
   )
   const fine = roster.get('fine')!
   const ill = roster.get('ill')!
-  fine.health = { status: 'healthy', consecutiveFailures: 0, lastCheck: at, lastSuccess: at, checks: 4, successes: 3 }
+  fine.health = { ...unknownHealth, status: 'healthy', lastCheck: at, lastSuccess: at, checks: 4, successes: 3 }
   metrics.health.checked(fine, fine.health, 12)
   ill.health = {
+    ...unknownHealth,
     status: 'unhealthy',
     consecutiveFailures: 3,
     lastCheck: at,
     errorReason: 'connection',
-    checks: 3,
-    successes: 0
+    checks: 3
   }
   metrics.health.checked(ill, ill.health, 5)
   const names = [

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import Schema from 'typebox/schema'
+import { unknownHealth } from '../src/health/state.js'
 import { openDurations } from '../src/statistics/summary.js'
 import { createStatistics, Statistics, StatisticsHistory } from '../src/statistics.js'
 import { observed, receiver } from './support/observed.js'
@@ -100,7 +101,7 @@ t.test('looks for targets and health checks are counted', async t => {
   const statistics = createStatistics({ now: () => start })
   statistics.discovery.looked('list', 20)
   statistics.discovery.looked('watch', 40, 'unreachable')
-  const health = { status: 'healthy', consecutiveFailures: 0, checks: 1, successes: 1 } as const
+  const health = { ...unknownHealth, status: 'healthy', checks: 1, successes: 1 } as const
   statistics.health.checked({ health } as never, health, 3)
   statistics.health.checked({ health: { ...health, consecutiveFailures: 1 } } as never, health, 5)
   const { discovery, health: checks } = statistics.snapshot()

@@ -3,15 +3,18 @@ import type { ErrorReason } from '../targets/contract.js'
 export const healthStatuses = ['unknown', 'healthy', 'degraded', 'unhealthy'] as const
 export type HealthStatus = (typeof healthStatuses)[number]
 
-/** What is known of a target's health. Times are milliseconds since the epoch. */
+/**
+ * What is known of a target's health. Times are milliseconds since the epoch. Made with all its fields, in this order:
+ * each delivery looks at it, and of objects that are made in several ways V8 compiles what looks at them again and again.
+ */
 export interface Health {
   readonly status: HealthStatus
   /** Of the last check, in milliseconds. */
-  readonly latencyMs?: number
-  readonly lastCheck?: number
-  readonly lastSuccess?: number
+  readonly latencyMs: number | undefined
+  readonly lastCheck: number | undefined
+  readonly lastSuccess: number | undefined
   readonly consecutiveFailures: number
-  readonly errorReason?: ErrorReason
+  readonly errorReason: ErrorReason | undefined
   readonly checks: number
   readonly successes: number
 }
@@ -30,7 +33,16 @@ export interface Checked {
   readonly rules: Pick<HealthRules, 'failureThreshold' | 'degradedMs'>
 }
 
-export const unknownHealth: Health = { status: 'unknown', consecutiveFailures: 0, checks: 0, successes: 0 }
+export const unknownHealth: Health = {
+  status: 'unknown',
+  latencyMs: undefined,
+  lastCheck: undefined,
+  lastSuccess: undefined,
+  consecutiveFailures: 0,
+  errorReason: undefined,
+  checks: 0,
+  successes: 0
+}
 
 /** The health after a check that reached the target; a slow one makes it degraded. */
 export function checkSucceeded(health: Health, { latencyMs, now, rules }: Checked): Health {
@@ -40,6 +52,7 @@ export function checkSucceeded(health: Health, { latencyMs, now, rules }: Checke
     lastCheck: now,
     lastSuccess: now,
     consecutiveFailures: 0,
+    errorReason: undefined,
     checks: health.checks + 1,
     successes: health.successes + 1
   }
@@ -52,7 +65,7 @@ export function checkFailed(health: Health, reason: ErrorReason, { latencyMs, no
     status: consecutiveFailures >= rules.failureThreshold ? 'unhealthy' : 'degraded',
     latencyMs,
     lastCheck: now,
-    ...(health.lastSuccess === undefined ? {} : { lastSuccess: health.lastSuccess }),
+    lastSuccess: health.lastSuccess,
     consecutiveFailures,
     errorReason: reason,
     checks: health.checks + 1,
@@ -62,12 +75,20 @@ export function checkFailed(health: Health, reason: ErrorReason, { latencyMs, no
 
 /** The health after a part was delivered: whatever takes alerts is healthy, unless its last check was merely slow. */
 export function delivered(health: Health, now: number): Health {
-  const slow = health.status === 'degraded' && health.consecutiveFailures === 0
+  const { status, latencyMs, lastCheck, lastSuccess, consecutiveFailures, checks, successes } = health
+  const slow = status === 'degraded' && consecutiveFailures === 0
   // To the second is enough: this is asked for each of thousands of deliveries.
-  if ((health.status === 'healthy' || slow) && now - (health.lastSuccess ?? 0) < 1_000) return health
-  if (health.status === 'healthy' || slow) return { ...health, lastSuccess: now }
-  const { errorReason: _, ...rest } = health
-  return { ...rest, status: 'healthy', lastSuccess: now, consecutiveFailures: 0 }
+  if ((status === 'healthy' || slow) && now - (lastSuccess ?? 0) < 1_000) return health
+  return {
+    status: slow ? status : 'healthy',
+    latencyMs,
+    lastCheck,
+    lastSuccess: now,
+    consecutiveFailures: 0,
+    errorReason: undefined,
+    checks,
+    successes
+  }
 }
 
 /** The status to act upon: what is older than 10 min and 3 intervals is no longer known. */

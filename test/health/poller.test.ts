@@ -85,6 +85,7 @@ t.test('a new target is checked at once, and its health and the event tell the r
   const [{ durationMs, ...event }] = events as [(typeof events)[0]]
   t.ok(durationMs > 0)
   const health: Health = {
+    ...unknownHealth,
     status: 'healthy',
     latencyMs: durationMs,
     lastCheck: testNow,

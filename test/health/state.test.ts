@@ -13,6 +13,7 @@ const rules = { failureThreshold: 3, degradedMs: 2_000, intervalMs: 120_000 }
 const at = { latencyMs: 40, now: 5_000, rules }
 
 const healthy: Health = {
+  ...unknownHealth,
   status: 'healthy',
   latencyMs: 12,
   lastCheck: 1_000,
@@ -25,6 +26,7 @@ const slow: Health = { ...healthy, status: 'degraded', latencyMs: 2_000 }
 const failing: Health = { ...healthy, status: 'degraded', consecutiveFailures: 2, errorReason: 'timeout', checks: 3 }
 const unhealthy: Health = { ...failing, status: 'unhealthy', consecutiveFailures: 3, checks: 4 }
 const neverSeen: Health = {
+  ...unknownHealth,
   status: 'unhealthy',
   latencyMs: 1,
   lastCheck: 1_000,
@@ -38,6 +40,7 @@ const all = { unknown: unknownHealth, healthy, slow, failing, unhealthy, 'never 
 t.test('one check that reaches it makes a target healthy, or degraded if it was slow', async t => {
   for (const [what, health] of Object.entries(all)) {
     const next: Health = {
+      ...unknownHealth,
       status: 'healthy',
       latencyMs: 40,
       lastCheck: 5_000,
@@ -68,10 +71,11 @@ t.test('checks that fail make a target degraded, and unhealthy from the threshol
   ]
   for (const [what, health, status, consecutiveFailures] of table) {
     const next: Health = {
+      ...unknownHealth,
       status,
       latencyMs: 40,
       lastCheck: 5_000,
-      ...(health.lastSuccess === undefined ? {} : { lastSuccess: health.lastSuccess }),
+      lastSuccess: health.lastSuccess,
       consecutiveFailures,
       errorReason: 'dns',
       checks: health.checks + 1,
@@ -87,10 +91,13 @@ t.test('with a threshold of one the first failed check is enough', async t => {
 })
 
 t.test('a delivered part heals, but leaves a target that is merely slow degraded', async t => {
-  const healed = (health: Health): Health => {
-    const { errorReason: _, ...rest } = health
-    return { ...rest, status: 'healthy', lastSuccess: 5_000, consecutiveFailures: 0 }
-  }
+  const healed = (health: Health): Health => ({
+    ...health,
+    status: 'healthy',
+    lastSuccess: 5_000,
+    consecutiveFailures: 0,
+    errorReason: undefined
+  })
   t.strictSame(delivered(unknownHealth, 5_000), healed(unknownHealth), 'unknown')
   t.strictSame(delivered(healthy, 5_000), { ...healthy, lastSuccess: 5_000 }, 'healthy')
   t.strictSame(delivered(slow, 5_000), { ...slow, lastSuccess: 5_000 }, 'slow')
