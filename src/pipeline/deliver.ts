@@ -136,13 +136,19 @@ export function createDeliver(deps: DeliverDeps): Deliver {
    */
   function goesStraight(course: Course): boolean {
     const { job } = course
-    if (store.shared || job.stored || job.heldBack) return false
-    const states = already(job)
-    if (!states || !goesWhole(job, states)) return false
+    const states = job.heldBack ? undefined : goesAsItCame(job)
+    if (!states) return false
     const pass = gate.atOnce(job)
     if (!pass) return false
     exchange(course, { hold: undefined, pass, states, memory: nothingRemembered, firedAndResolved: false }, end)
     return true
+  }
+
+  /** What the target has of the alerts of a job that needs no look into the store, since all of it is told as it came. */
+  function goesAsItCame(job: Job): Known['states'] | undefined {
+    if (store.shared || job.stored) return undefined
+    const states = already(job)
+    return states && goesWhole(job, states) ? states : undefined
   }
 
   /** The way of all others, lane by lane and wait by wait. Never rejects. */
@@ -279,11 +285,23 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   async function ownInLanes(courses: readonly Course[], held: Held): Promise<PartResult[]> {
     const [hold] = held.holds
-    const looks = await Promise.all(courses.map(course => look(course.job, held).catch(error => broken(course, error))))
-    const left = courses.flatMap(({ job }, index) => ('kind' in looks[index]! ? [] : [job]))
+    const ended = await Promise.all(
+      courses.map(course => (goesAsItCame(course.job) ? undefined : lookFor(course, held)))
+    )
+    const left = courses.flatMap(({ job }, index) => (ended[index] ? [] : [job]))
     const owned = left.length > 0 ? await owed.ownAll(left, refusalOf(left[0]!), hold) : []
     let next = 0
-    return looks.map(result => ('kind' in result ? result : owned[next++]!))
+    return ended.map(result => result ?? owned[next++]!)
+  }
+
+  /** What became of a part that needs not be owned; undefined if it does. Never rejects. */
+  async function lookFor(course: Course, held: Held): Promise<PartResult | undefined> {
+    try {
+      const telling = await look(course.job, held)
+      return 'kind' in telling ? telling : undefined
+    } catch (error) {
+      return broken(course, error)
+    }
   }
 
   /** What keeps a target from being tried, as far as it is at fault. */

@@ -39,7 +39,9 @@ export interface Recall {
 export function createRecall(store: Store): Recall {
   return {
     already({ fresh, records, live }) {
-      if (!fresh || !records || !live.target.wire.forgets || store.owed(live.name) !== 0) return undefined
+      if (!fresh || !records || !live.target.wire.forgets) return undefined
+      // What the target is owed is none of these alerts if nobody has ever heard of them.
+      if (store.owed(live.name) !== 0 && records.some(record => record !== undefined)) return undefined
       const field = stateField(live.name)
       return records.map(record => unpackState(record?.[field]))
     },

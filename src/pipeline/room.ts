@@ -99,8 +99,9 @@ export function createRoom({ store, books, maxPerTarget, buried, now }: RoomDeps
   /** One durable write for all of them, which are of one target. */
   async function giveUpAtOnce(entries: readonly Entry[], failed: Failure): Promise<void> {
     const changes = books.removed(entries)
+    const why = shown(failed)
     for (const entry of entries) {
-      const letter: DeadLetter = { ...entry, running: undefined, buried_at: now(), failure: shown(failed) }
+      const letter: DeadLetter = { ...entry, running: undefined, buried_at: now(), failure: why }
       changes.push(books.kept(letter))
       books.addOutcomes(changes, entry, refusedOutcome(letter))
       if (arriving.has(entry.id)) arriving.set(entry.id, letter)
@@ -129,7 +130,8 @@ export function createRoom({ store, books, maxPerTarget, buried, now }: RoomDeps
     if (least?.publish_id !== first.publish_id) return noLetters
     const rank = priorities.indexOf(priority(least))
     const like = added.filter(entry => !entry.running && priorities.indexOf(priority(entry)) >= rank)
-    return new Map(like.slice(-tooMany).map(entry => [entry, { ...entry, buried_at: now(), failure: shown(tooMuch) }]))
+    const why = shown(tooMuch)
+    return new Map(like.slice(-tooMany).map(entry => [entry, { ...entry, buried_at: now(), failure: why }]))
   }
 
   /** Makes room for entries of one target that were added; those that had to go themselves, as the least urgent ones. */

@@ -51,7 +51,7 @@ export class Staged implements Row {
   written(values: SharedValues): string {
     const { set, id, replace, place } = this.#change
     if (!this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set) return JSON.stringify(this.change)
-    if (place && !this.#marks) return this.#withShared(set, place, values)
+    if (replace && !this.#marks) return this.#withShared(set, values)
     const expiresAt = this.#marks ? this.#expiresAt : this.#change.expiresAt
     const text = withMarks(JSON.stringify(set), this.#marks)
     this.#kept = new Packed(text, this.#marks ? this.#expiresAt : this.#kept.expiresAt)
@@ -60,9 +60,9 @@ export class Staged implements Row {
     return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
   }
 
-  /** What is owed to several targets says the same of the same alerts: that is written and kept once. */
-  #withShared(set: Fields, place: Place, values: SharedValues): string {
-    const { id, replace, expiresAt } = this.#change
+  /** What is owed to several targets, or given up, says the same of the same alerts: that is written and kept once. */
+  #withShared(set: Fields, values: SharedValues): string {
+    const { id, replace, expiresAt, place } = this.#change
     const own: Fields = {}
     const same: string[] = []
     const numbers: Record<string, number> = {}
