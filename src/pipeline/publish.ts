@@ -19,7 +19,7 @@ import {
   type Verdict
 } from './result.js'
 import type { Roster } from './roster.js'
-import type { Scope } from './select.js'
+import { passedUnknown, type Scope } from './select.js'
 import type { Tracer } from './tracer.js'
 import { isMany, turn } from './turn.js'
 
@@ -135,6 +135,10 @@ export function createPublish(deps: PublishDeps): Publish {
       events.cancelled()
       return { kind: 'cancelled' }
     }
+
+    const passed = passedUnknown(choices, selection)
+    if (passed.length > 0)
+      events.warn('nothing is known of the health of some targets: they are tried', { target_names: passed })
 
     const publishId = newId('p', acceptedAt)
     const until = acceptedAt + publishTimeoutMs(options, choices.length)

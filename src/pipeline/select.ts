@@ -102,10 +102,26 @@ export function leftOut(
   options: Pick<EffectiveOptions, 'checkHealth' | 'healthStrategy'>,
   scope: Scope
 ): 'unhealthy' | 'degraded' | undefined {
-  if (scope === 'all' || (scope === 'named' && !options.checkHealth)) return undefined
-  if (options.healthStrategy === 'publish_to_all') return undefined
+  if (!asksHealth(options, scope)) return undefined
   if (status === 'unhealthy') return 'unhealthy'
   return status === 'degraded' && options.healthStrategy === 'skip_unhealthy_and_degraded' ? 'degraded' : undefined
+}
+
+/** Whether health decides who is tried now. */
+function asksHealth(options: Pick<EffectiveOptions, 'checkHealth' | 'healthStrategy'>, scope: Scope): boolean {
+  if (scope === 'all' || (scope === 'named' && !options.checkHealth)) return false
+  return options.healthStrategy !== 'publish_to_all'
+}
+
+/** Names of the targets that are tried although health was to decide and nothing is known of theirs. */
+export function passedUnknown(choices: readonly Choice[], selection: Selection): string[] {
+  const { scope, options, now, healthIntervalMs } = selection
+  if (!asksHealth(options, scope)) return []
+  const isUnknown = ({ health }: LiveTarget): boolean =>
+    statusNow(health, now, { intervalMs: healthIntervalMs }) === 'unknown'
+  return choices.flatMap(choice =>
+    choice.kind === 'send' && !choice.heldBack && isUnknown(choice.live) ? choice.live.name : []
+  )
 }
 
 type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>

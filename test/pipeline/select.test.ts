@@ -6,7 +6,7 @@ import { stateField } from '../../src/pipeline/entry.js'
 import { packState, type TargetState } from '../../src/pipeline/lifecycle.js'
 import type { EffectiveOptions } from '../../src/pipeline/options.js'
 import { createRoster, type Roster } from '../../src/pipeline/roster.js'
-import { type Choice, choose, leftOut, type Selection } from '../../src/pipeline/select.js'
+import { type Choice, choose, leftOut, passedUnknown, type Selection } from '../../src/pipeline/select.js'
 import { targetOf } from '../support/drive.js'
 import { alertOf, notificationWith, testNow } from '../support/messages.js'
 
@@ -129,6 +129,19 @@ for (const [strategy, onHealthy, onNamed] of [
     t.strictSame(chosen(mixed(), { scope: 'named', names: ['d', 'h', 'u', 'x'], options: asked }), onNamed)
   })
 }
+
+t.test('who passes although health was to decide and nothing is known of it is told', async t => {
+  const roster = rosterOf({ h: { health: healthy }, o: { breaker: open }, u: { health: unhealthy }, x: {}, y: {} })
+  const passed = (more: Partial<Selection>): string[] => {
+    const selection = selectionOf({ names: ['h', 'o', 'u', 'x', 'y', 'z'], ...more })
+    return passedUnknown(choose(notificationWith([alertOf()]), roster, selection), selection)
+  }
+  t.strictSame(passed({ scope: 'named' }), ['x', 'y'])
+  t.strictSame(passed({ scope: 'healthy' }), ['x', 'y'])
+  t.strictSame(passed({ scope: 'all' }), [])
+  t.strictSame(passed({ scope: 'named', options: { ...options, checkHealth: false } }), [])
+  t.strictSame(passed({ scope: 'healthy', options: { ...options, healthStrategy: 'publish_to_all' } }), [])
+})
 
 t.test('/all asks nobody’s health, and a named publish need not', async t => {
   const everybody = ['d: send 1', 'h: send 1', 'u: send 1', 'x: send 1']

@@ -116,6 +116,18 @@ t.test('each target is a line at debug', async t => {
   ])
 })
 
+t.test('a target that is tried although nothing is known of its health is told, until it takes an alert', async t => {
+  const hook = await startStandIn(t, ({ path }) => (path === '/health' ? 'hang' : { status: 200 }))
+  const service = await startTestService(t, {
+    env: { LOG_LEVEL: 'warn' },
+    targets: [webhook('hook', hook.url, { health: { path: '/health' } })]
+  })
+  const told = () => service.logs.filter(({ target_names }) => target_names !== undefined)
+  for (const name of ['One', 'Two']) await service.post(publishPaths.healthy, oneAlert(name))
+  t.match(told(), [{ level: 40, target_names: ['hook'] }])
+  t.equal(told().length, 1)
+})
+
 t.test('a circuit that changes and a dead letter are told', async t => {
   const hook = await startStandIn(t, ({ path }) => ({ status: path === '/down' ? 401 : 422 }))
   const service = await startTestService(t, {
