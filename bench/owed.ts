@@ -110,15 +110,14 @@ async function owing({ target, load, rounds }: Bench): Promise<Table> {
   const starts = { without: [] as number[], owed: [] as number[] }
   const live = { without: [] as Loaded[], owed: [] as Loaded[] }
   for (let round = 0; round < rounds; round++) {
-    await during(await startService(urls, roomy), async without => {
-      starts.without.push(without.startMs)
-      live.without.push(await publishing(without))
-    })
-    await during(await startService(urls, own), async waiting => {
-      starts.owed.push(waiting.startMs)
-      owed = await depth(waiting.origin)
-      live.owed.push(await publishing(waiting))
-    })
+    const order = round % 2 === 0 ? (['without', 'owed'] as const) : (['owed', 'without'] as const)
+    for (const which of order) {
+      await during(await startService(urls, which === 'owed' ? own : roomy), async service => {
+        starts[which].push(service.startMs)
+        if (which === 'owed') owed = await depth(service.origin)
+        live[which].push(await publishing(service))
+      })
+    }
   }
   const calm = await during(await startService([urls[0]!, target('/1')], roomy), steady)
   let delivered = 0
@@ -132,8 +131,8 @@ async function owing({ target, load, rounds }: Bench): Promise<Table> {
 
   async function publishing({ origin }: Measured): Promise<Loaded> {
     const all = { origin, paths: [toFirst], callers: 32 }
-    await load({ ...all, seconds: 3 })
-    return load({ ...all, seconds: quick ? 2 : 4 })
+    await load({ ...all, seconds: quick ? 2 : 5 })
+    return load({ ...all, seconds: quick ? 2 : 10 })
   }
   async function steady({ origin }: Measured): Promise<Loaded> {
     const all = { origin, paths: [toFirst], perSecond: 500 }
