@@ -110,8 +110,7 @@ async function owing({ target, load, rounds }: Bench): Promise<Table> {
   const starts = { without: [] as number[], owed: [] as number[] }
   const live = { without: [] as Loaded[], owed: [] as Loaded[] }
   for (let round = 0; round < rounds; round++) {
-    const order = round % 2 === 0 ? (['without', 'owed'] as const) : (['owed', 'without'] as const)
-    for (const which of order) {
+    for (const which of alternating(round, ['without', 'owed'] as const)) {
       await during(await startService(urls, which === 'owed' ? own : roomy), async service => {
         starts[which].push(service.startMs)
         if (which === 'owed') owed = await depth(service.origin)
@@ -162,6 +161,11 @@ async function owing({ target, load, rounds }: Bench): Promise<Table> {
   }
 }
 
+/** Who comes first in one round comes last in the next: a machine that slows down meanwhile favours nobody. */
+function alternating<T>(round: number, contenders: readonly T[]): readonly T[] {
+  return round % 2 === 0 ? contenders : contenders.toReversed()
+}
+
 /** Makes very many entries of the first one that is owed: each of another alert in another group. */
 async function multiply(dir: string): Promise<void> {
   const store = await embeddedStore({ dir })
@@ -197,8 +201,7 @@ async function idle({ target, load, rounds }: Bench): Promise<Table> {
     const rates = { off: [] as number[], embedded: [] as number[] }
     // The two are nearer to each other than one run is to the next.
     for (let round = 0; round < 2 * rounds - 1; round++) {
-      const order = round % 2 === 0 ? (['off', 'embedded'] as const) : (['embedded', 'off'] as const)
-      for (const queue of order) {
+      for (const queue of alternating(round, ['off', 'embedded'] as const)) {
         await during(await startService(urls, { QUEUE: queue }), async ({ origin }) => {
           const all = { origin, paths: [toAll], callers: 32 }
           await load({ ...all, seconds: quick ? 2 : 5 })

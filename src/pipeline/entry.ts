@@ -66,6 +66,11 @@ export interface DeadLetter extends Entry {
   readonly failure: Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'>
 }
 
+/** What becomes of an entry that is given up at a time, in milliseconds since the epoch. */
+export function letterOf(entry: Entry, failure: DeadLetter['failure'], at: number): DeadLetter {
+  return { ...entry, running: undefined, buried_at: at, failure }
+}
+
 /** Attempts beyond this many are forgotten, oldest first. */
 export const attemptsKept = 50
 

@@ -7,7 +7,6 @@ import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
 import type { Sequenced } from './lifecycle.js'
-import type { LiveTarget } from './live.js'
 import type { PublishRequest } from './publish.js'
 import type { Choice } from './select.js'
 import { createSlots, type Slots } from './slots.js'
@@ -315,7 +314,7 @@ export class FanOut {
         target: live.name,
         type: live.type,
         part: part.key,
-        slot: this.#slotOf(live, part, isWhole),
+        slot: isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, notification),
         alerts:
           isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
         group: this.#group,
@@ -351,11 +350,6 @@ export class FanOut {
       running: false,
       handing: undefined
     }
-  }
-
-  #slotOf(live: LiveTarget, part: Part, isWhole: boolean): string {
-    if (isPerAlert(live.target)) return part.key
-    return isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, this.plan.notification)
   }
 
   #recordsOf(some: readonly Alert[]): Job['records'] {

@@ -7,6 +7,7 @@ import {
   type DeadLetter,
   type Entry,
   entryId,
+  letterOf,
   memoryId,
   outcomeField,
   outcomeId,
@@ -209,7 +210,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
 
     async bury(job, failed, durationMs) {
       const { entry, live } = job
-      const letter: DeadLetter = { ...complete(job), buried_at: now(), failure: shown(failed) }
+      const letter = letterOf(complete(job), shown(failed), now())
       const { statusCode } = failed
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
       more.push(books.kept(letter))

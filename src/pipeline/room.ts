@@ -2,7 +2,7 @@ import { priorities, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Failure } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Books } from './books.js'
-import { type DeadLetter, deadId, type Entry, priority, shown } from './entry.js'
+import { type DeadLetter, deadId, type Entry, letterOf, priority, shown } from './entry.js'
 import { afterClosing, type Sequenced, type TargetState } from './lifecycle.js'
 import { refusedOutcome } from './outcome.js'
 
@@ -101,7 +101,7 @@ export function createRoom({ store, books, maxPerTarget, buried, now }: RoomDeps
     const changes = books.removed(entries)
     const why = shown(failed)
     for (const entry of entries) {
-      const letter: DeadLetter = { ...entry, running: undefined, buried_at: now(), failure: why }
+      const letter = letterOf(entry, why, now())
       changes.push(books.kept(letter))
       books.addOutcomes(changes, entry, refusedOutcome(letter))
       if (arriving.has(entry.id)) arriving.set(entry.id, letter)
@@ -131,7 +131,7 @@ export function createRoom({ store, books, maxPerTarget, buried, now }: RoomDeps
     const rank = priorities.indexOf(priority(least))
     const like = added.filter(entry => !entry.running && priorities.indexOf(priority(entry)) >= rank)
     const why = shown(tooMuch)
-    return new Map(like.slice(-tooMany).map(entry => [entry, { ...entry, buried_at: now(), failure: why }]))
+    return new Map(like.slice(-tooMany).map(entry => [entry, letterOf(entry, why, now())]))
   }
 
   /** Makes room for entries of one target that were added; those that had to go themselves, as the least urgent ones. */

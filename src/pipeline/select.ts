@@ -86,7 +86,7 @@ function choiceOf(live: LiveTarget, notification: Notification, selection: Selec
   if (!target.settings.enabled) return owedOnly(live, notification, selection, 'disabled')
   const passing = passingOf(live, notification, selection)
   if (passing.alerts.length === 0) return { kind: 'skip', live, reason: 'filtered' }
-  const left = leftOut(statusNow(live.health, now, { intervalMs: selection.healthIntervalMs }), options, scope)
+  const left = leftOut(healthOf(live, selection), options, scope)
   if (left && scope === 'healthy') return owedOnly(live, notification, selection, left)
   if (left) return { kind: 'send', live, ...passing, heldBack: left, reason: left }
   if (options.respectCircuitBreakers && !permits(live.breaker, now)) {
@@ -115,13 +115,14 @@ function asksHealth(options: Pick<EffectiveOptions, 'checkHealth' | 'healthStrat
 
 /** Names of the targets that are tried although health was to decide and nothing is known of theirs. */
 export function passedUnknown(choices: readonly Choice[], selection: Selection): string[] {
-  const { scope, options, now, healthIntervalMs } = selection
-  if (!asksHealth(options, scope)) return []
-  const isUnknown = ({ health }: LiveTarget): boolean =>
-    statusNow(health, now, { intervalMs: healthIntervalMs }) === 'unknown'
+  if (!asksHealth(selection.options, selection.scope)) return []
   return choices.flatMap(choice =>
-    choice.kind === 'send' && !choice.heldBack && isUnknown(choice.live) ? choice.live.name : []
+    choice.kind === 'send' && !choice.heldBack && healthOf(choice.live, selection) === 'unknown' ? choice.live.name : []
   )
+}
+
+function healthOf({ health }: LiveTarget, { now, healthIntervalMs }: Selection): HealthStatus {
+  return statusNow(health, now, { intervalMs: healthIntervalMs })
 }
 
 type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>

@@ -34,6 +34,7 @@ const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
 /** What the tables do not have is held in memory, and read at the next start. */
 const mostJournalBytes = 4 * checkpointBytes
+/** Each write to the tables ends in an fsync. */
 const rowsPerWrite = 500
 const bytesPerWrite = 1_000_000
 const recentAtRest = 500
