@@ -63,8 +63,10 @@ function accessFor(tokens: readonly Token[]): Access {
   return {
     guarded,
     check(headers, method, role) {
-      if (method !== 'GET' && method !== 'HEAD' && headers['sec-fetch-site'] === 'cross-site') {
-        return new ApiError('FORBIDDEN', { message: 'requests from other sites are refused' })
+      if (method !== 'GET' && method !== 'HEAD' && isOfAnotherSite(headers)) {
+        return new ApiError('FORBIDDEN', {
+          message: 'requests from other sites are refused; a proxy must pass on Host, or say it in X-Forwarded-Host'
+        })
       }
       if (!guarded || role === 'open') return undefined
       const own = roleOf(headers)
@@ -73,6 +75,20 @@ function accessFor(tokens: readonly Token[]): Access {
     },
     mayRead: headers => !guarded || ['read', 'admin'].includes(roleOf(headers) ?? '')
   }
+}
+
+/**
+ * Whether a browser sends it for a page of another site. Over plain HTTP browsers leave out Sec-Fetch-Site, but not Origin;
+ * X-Forwarded-Host is none of the headers that a page can set for another site without asking first.
+ */
+function isOfAnotherSite(headers: IncomingHttpHeaders): boolean {
+  const { origin, host } = headers
+  const site = headers['sec-fetch-site']
+  if (site !== undefined || origin === undefined) return site === 'cross-site'
+  const own = [host, headers['x-forwarded-host']]
+    .flatMap(value => value ?? [])
+    .map(value => value.split(',')[0]!.trim())
+  return !URL.canParse(origin) || !own.includes(new URL(origin).host)
 }
 
 function digestOf(token: string): Buffer {

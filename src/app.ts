@@ -1,6 +1,12 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  LogController
+} from 'fastify'
 import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
 import type { Access } from './access.js'
@@ -32,6 +38,9 @@ export interface AppDeps {
   readonly metrics: MetricsRoutes
 }
 
+/** Of a name or id in a path; a target's name can have 253. */
+const mostParamUnits = 1_000
+
 /** The HTTP side of the service: every route, ready to listen or to be injected into. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app = fastify({
@@ -46,8 +55,13 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     keepAliveTimeout: 75_000,
     forceCloseConnections: 'idle',
     // A redirect would turn Alertmanager's POST into a GET: both spellings are the same route.
-    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
-    return503OnClosing: false
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: mostParamUnits },
+    return503OnClosing: false,
+    // Of paths that cannot be decoded; Fastify's own answer repeats them.
+    frameworkErrors: (_error, _request, reply: FastifyReply) => {
+      reply.code(400).header('x-content-type-options', 'nosniff')
+      reply.send(errorBody('INVALID_INPUT', 'the path is not a valid URL path'))
+    }
   })
 
   // Bodies stay bytes: publish passes them on as they came, and each route says what it takes.
@@ -73,11 +87,21 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   })
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody('NOT_FOUND')))
 
+  /** Publish requests from their head on: those whose body is still coming take memory as well. */
+  let open = 0
+  const closed = (): void => {
+    open--
+  }
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff')
-    const { role = 'read', publishes } = request.routeOptions.config
+    // Where there is nothing, no role is missing: a mistyped path must not look like a wrong token.
+    const { role = request.is404 ? 'open' : 'read', publishes } = request.routeOptions.config
     const refusal = deps.access.check(request.headers, request.method, role) ?? (publishes ? overload() : undefined)
     if (refusal?.code === 'UNAUTHORIZED') reply.header('www-authenticate', 'Bearer')
+    if (publishes && !refusal) {
+      open++
+      reply.raw.once('close', closed)
+    }
     done(refusal)
   })
   app.addHook('onResponse', (request, reply, done) => {
@@ -94,7 +118,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     const readiness = deps.status.readiness()
     if (readiness === 'draining') return new ApiError('DRAINING', { retryAfterSeconds: 5 })
     if (readiness === 'starting') return new ApiError('NOT_READY', { retryAfterSeconds: 2 })
-    return deps.status.inFlight().publishes >= deps.maxInFlight
+    return Math.max(open, deps.status.inFlight().publishes) >= deps.maxInFlight
       ? new ApiError('OVERLOADED', { retryAfterSeconds: 1 })
       : undefined
   }
@@ -133,7 +157,13 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     docs.addHook('onRoute', route => {
       route.config = { ...route.config, role: 'open' }
     })
-    await docs.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { docExpansion: 'list' } })
+    await docs.register(swaggerUi, {
+      routePrefix: '/docs',
+      staticCSP: true,
+      // Its own policy has the browser ask for everything by https, which nobody may be serving here.
+      transformStaticCSP: policy => policy.replace(/\s*upgrade-insecure-requests;?/, ''),
+      uiConfig: { docExpansion: 'list' }
+    })
   })
 
   // Registered after the documents, which list what comes after them.

@@ -93,14 +93,21 @@ const properties = Config.properties as Record<string, { type?: string }>
  * are not looked at. Every problem names its variable and never shows a value.
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Reading<Config> {
-  const input: Record<string, unknown> = { DISCOVERY: inPod(env) ? 'kubernetes' : 'file' }
+  const usual = { DISCOVERY: inPod(env) ? 'kubernetes' : 'file' }
+  const input: Record<string, unknown> = { ...usual }
   for (const [name, { type }] of Object.entries(properties)) {
     const text = env[name]?.trim()
     if (text) input[name] = fromText(text, type)
   }
   const reading = read(input)
-  const problems = reading.ok ? relations(reading.value) : reading.problems
-  return problems.length > 0 ? { ok: false, problems } : reading
+  if (reading.ok) {
+    const problems = relations(reading.value)
+    return problems.length > 0 ? { ok: false, problems } : reading
+  }
+  const wrong = new Set(reading.problems.map(({ field }) => field))
+  const rest = read({ ...usual, ...Object.fromEntries(Object.entries(input).filter(([name]) => !wrong.has(name))) })
+  const more = rest.ok ? relations(rest.value).filter(({ field }) => !wrong.has(field)) : []
+  return { ok: false, problems: [...reading.problems, ...more] }
 }
 
 function inPod(env: Readonly<Record<string, string | undefined>>): boolean {

@@ -76,7 +76,7 @@ export function errorBody(
   }
 }
 
-/** As many problems as fit, the first ones; field names are cut, as they can come from the input. */
+/** As many problems as fit, the first ones, and how many there are besides; field names are cut, as they can come from the input. */
 function fitting(details: readonly Problem[]): Problem[] {
   const fit: Problem[] = []
   let bytes = 0
@@ -86,5 +86,8 @@ function fitting(details: readonly Problem[]): Problem[] {
     if (bytes > mostDetailBytes && fit.length > 0) break
     fit.push(short)
   }
+  const left = details.length - fit.length
+  if (left > 0)
+    fit.push({ field: '…', message: `${left} more problems`, suggestion: 'mend these, and the next answer tells them' })
   return fit
 }

@@ -4,6 +4,7 @@ import type { DeliveryEvents } from './pipeline/deliver.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { PublishEvents } from './pipeline/publish.js'
 import type { PublishResult, Verdict } from './pipeline/result.js'
+import type { RosterEvents } from './pipeline/roster.js'
 
 /** One line per publish at the level that it deserves, and one per target at debug. */
 export function publishLog(log: Logger): PublishEvents & Pick<DeliveryEvents, 'circuit'> {
@@ -92,6 +93,30 @@ export function deadLetterLog(log: Logger): DeadLetterLog {
       counts.set(key, counted)
       if (++counted.count <= ownLines) log.warn({ target, delivery_id: id, reason }, 'given up: a dead letter')
       timer ??= setTimeout(flush, 1_000).unref()
+    }
+  }
+}
+
+/** One line for each target definition that is not valid, as soon as it is not and again only once it says something else. */
+export function rosterLog(log: Logger): Pick<RosterEvents, 'applied'> {
+  let told = new Set<string>()
+  return {
+    applied({ invalid }) {
+      const before = told
+      told = new Set()
+      for (const { source, name, problems, stale } of invalid) {
+        const problem = problems
+          .map(({ field, message, suggestion }) => `${field} ${message}: ${suggestion}`)
+          .join('; ')
+        const line = `${source} ${name} ${problem}`
+        told.add(line)
+        if (!before.has(line))
+          log.warn(
+            { source, target: name, problem },
+            stale ? 'a target is not valid: its last valid version stays in use' : 'a target is not valid'
+          )
+      }
+      if (before.size > 0 && told.size === 0) log.info('all targets are valid again')
     }
   }
 }

@@ -40,8 +40,10 @@ export interface MetricsSources {
 export interface Metrics {
   text(): Promise<string>
   readonly contentType: string
+  /** Critical alerts that no person can know of yet; the oldest one's age in milliseconds. */
+  undelivered(): { count: number; oldestAgeMs: number }
   readonly publish: Pick<PublishEvents, 'published' | 'cancelled'> & {
-    /** A body was understood, or was not. */
+    /** The body of a publish was understood, or was not. */
     received(accepted: Accepted | undefined): void
   }
   readonly delivery: Pick<DeliveryEvents, 'attempted' | 'settled' | 'truncated' | 'circuit'>
@@ -117,6 +119,8 @@ export function createMetrics(sources: MetricsSources): Metrics {
       const own = [...Object.values(m), ...Object.values(http)].map(family => family.text()).join('')
       return own + (await processMetrics.metrics())
     },
+
+    undelivered: firstHuman.undelivered,
 
     publish: {
       received(accepted) {

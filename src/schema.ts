@@ -155,7 +155,11 @@ const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll(
 function join(root: string, pointer: string): string {
   let path = root
   for (const raw of pointer.split('/').slice(1)) {
-    const step = raw.replaceAll('~1', '/').replaceAll('~0', '~')
+    // In YAML a forgotten blank makes a name of `token:xyz`, with the value in it.
+    const step = raw
+      .replaceAll('~1', '/')
+      .replaceAll('~0', '~')
+      .replace(/[:=].*$/s, '…')
     path += /^\d+$/.test(step) ? `[${step}]` : path === '' ? step : `.${step}`
   }
   return path

@@ -10,7 +10,7 @@ import type { DiscoveryEvents } from './discovery/contract.js'
 import { openDiscovery } from './discovery/registry.js'
 import { createCheck } from './health/check.js'
 import { createPoller, type PollerEvents } from './health/poller.js'
-import { deadLetterLog, publishLog } from './log.js'
+import { deadLetterLog, publishLog, rosterLog } from './log.js'
 import { createMetrics } from './metrics.js'
 import { createMode } from './mode.js'
 import { Crowd } from './pipeline/crowd.js'
@@ -94,6 +94,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     together<RosterEvents>(['appeared', 'gone', 'applied'], () => [
       metrics.roster,
       renewal,
+      rosterLog(log),
       {
         appeared(live, before) {
           if (before) void sender.retire(before)
@@ -267,7 +268,8 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       readiness: () => readiness,
       inFlight: () => ({ publishes: publish.inFlight(), deliveries: inHand.size }),
       mode: mode.view,
-      publishStatistics: () => statistics.snapshot().publish
+      publishStatistics: () => statistics.snapshot().publish,
+      undelivered: metrics.undelivered
     },
     statistics: { statistics, mode },
     metrics: { text: metrics.text, contentType: metrics.contentType, onResponse: metrics.http.onResponse }
@@ -396,11 +398,20 @@ function accessOf(config: Config, log: Logger) {
     log.warn('API_TOKENS_FILE is not set: everybody who can reach this service may use all of it')
     return openAccess
   }
-  const reading = readTokens(readFileSync(config.API_TOKENS_FILE, 'utf8'))
+  const reading = readTokens(textOf(config.API_TOKENS_FILE))
   if (reading.ok) return reading.value
   throw new Error(
     reading.problems.map(({ field, message, suggestion }) => `${field} ${message}: ${suggestion}`).join('; ')
   )
+}
+
+function textOf(tokensFile: string): string {
+  try {
+    return readFileSync(tokensFile, 'utf8')
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new Error(`API_TOKENS_FILE cannot be read: ${code === 'ENOENT' ? 'there is no such file' : code}`, { cause })
+  }
 }
 
 /** One observer that tells several, each as far as it wants to know. They are looked up late, as they need each other. */

@@ -66,6 +66,13 @@ export const Statistics = Type.Object({
 })
 export type Statistics = Static<typeof Statistics>
 
+export interface Unreached {
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** The caller was told so, and tries again. */
+  readonly refused: boolean
+}
+
 /** Observers that count, and what they have counted. Memory is bounded, whatever happens. */
 export interface StatisticsKeeper {
   readonly publish: Pick<PublishEvents, 'published' | 'cancelled'>
@@ -74,6 +81,8 @@ export interface StatisticsKeeper {
   readonly discovery: DiscoveryEvents
   readonly health: { checked(live: LiveTarget, before: Health, durationMs: number): void }
   snapshot(): Statistics
+  /** The newest publish, if nobody has it and nobody is owed it. A reset does not touch it. */
+  unreached(): Unreached | undefined
   /** The last `windowMs` milliseconds, at most an hour. A reset does not touch it. */
   history(windowMs: number): StatisticsHistory
   reset(): void
@@ -90,10 +99,13 @@ export function createStatistics({ now }: { now(): number }): StatisticsKeeper {
   }
   let since = now()
   let counts = zero()
+  let unreached: Unreached | undefined
 
   return {
     publish: {
-      published(result) {
+      published(result, { status }) {
+        const reached = result.success_count > 0 || result.queued_count > 0
+        unreached = reached ? undefined : { at: now(), refused: status >= 400 }
         const { success, is_partial_success, duration_ms } = result
         const word = is_partial_success ? 'partial_success' : success ? 'success' : 'failure'
         counts.publish[word]++
@@ -168,6 +180,7 @@ export function createStatistics({ now }: { now(): number }): StatisticsKeeper {
       for (const each of Object.values(durations)) each.reset()
     },
 
+    unreached: () => unreached,
     snapshot() {
       const { publish, targets, queue, attempts, failedAttempts, looks, failedLooks, checks, failedChecks } = counts
       const total = publish.success + publish.partial_success + publish.failure

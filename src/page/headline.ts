@@ -33,7 +33,14 @@ const mostOfOneSort = 5
 
 /** The page's first words. */
 export function headlineOf(state: PageState): Headline {
-  const findings = [...service(state), ...owed(state), ...givenUp(state), ...unkept(state), ...notes(state)]
+  const findings = [
+    ...service(state),
+    ...owed(state),
+    ...givenUp(state),
+    ...unkept(state),
+    ...unheard(state),
+    ...notes(state)
+  ]
   const weights: readonly Weight[] = ['lost', 'late', 'note']
   findings.sort((a, b) => weights.indexOf(a.weight) - weights.indexOf(b.weight))
   const worst = findings[0]
@@ -56,8 +63,8 @@ export function recentlyOf({ now, startedAt, statistics, publishes, underWay }: 
   return sentences.filter(Boolean).join(' ')
 }
 
-function fine({ statistics, publishes }: PageState): Finding {
-  const nothing = statistics.publish.total === 0 && publishes.length === 0
+function fine({ statistics, publishes, unreached }: PageState): Finding {
+  const nothing = (statistics.publish.total === 0 && publishes.length === 0) || unreached !== undefined
   return { weight: 'note', what: nothing ? 'Nothing is waiting to be delivered' : 'Everything is delivered' }
 }
 
@@ -170,6 +177,32 @@ function* unkept({ unowned, store }: PageState): Generator<Finding> {
   }
 }
 
+/** What reached nobody without being owed or given up: left out by health, or by every filter. */
+function* unheard({ unreached, undelivered, waiting, unowned, now }: PageState): Generator<Finding> {
+  const { count, oldestAgeMs } = undelivered
+  const isTold = waiting.some(({ oldestCriticalAt }) => oldestCriticalAt !== undefined)
+  if (oldestAgeMs > criticalPatienceMs && !isTold) {
+    yield {
+      weight: 'lost',
+      what: `${counted(count, 'critical alert has', 'critical alerts have')} reached no target that people read`,
+      when: `the oldest for ${span(oldestAgeMs)}`,
+      advice: 'Look at the health and the filters of the targets that people read.',
+      at: 'targets'
+    }
+  }
+  if (unreached && unowned.length === 0) {
+    yield {
+      weight: unreached.refused ? 'lost' : 'note',
+      what: 'The newest notification reached nobody',
+      when: ago(unreached.at, now),
+      advice: unreached.refused
+        ? 'Its sender was told to try again.'
+        : 'No enabled target’s filter lets it through, or none wants what has resolved.',
+      at: 'targets'
+    }
+  }
+}
+
 function* notes({ targets, waiting, invalid, store, discovery }: PageState): Generator<Finding> {
   const owedTo = new Set(waiting.map(({ target }) => target))
   const troubled = targets.filter(
@@ -182,7 +215,7 @@ function* notes({ targets, waiting, invalid, store, discovery }: PageState): Gen
     yield {
       weight: 'note',
       what: `${name} ${open ? 'has an open circuit' : 'is unhealthy'}${reason ? ` (${reason.short})` : ''}`,
-      advice: 'What it misses now is kept for it.',
+      advice: 'What it misses now is kept for it, but for what goes to the healthy ones alone.',
       at: 'targets'
     }
   }

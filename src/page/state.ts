@@ -6,7 +6,7 @@ import type { QueueRoutes } from '../routes/queue.js'
 import type { StatisticsRoutes } from '../routes/statistics.js'
 import type { DiscoveryStatus, Readiness, StatusRoutes } from '../routes/status.js'
 import { type TargetView, targetView } from '../routes/targets.js'
-import type { Statistics } from '../statistics.js'
+import type { Statistics, Unreached } from '../statistics.js'
 import { type Letters, readLetters } from './letters.js'
 import { groupByPublish, type PublishSummary } from './publishes.js'
 import { readWaiting, type Waiting } from './waiting.js'
@@ -43,6 +43,8 @@ export interface PageState {
   readonly publishes: readonly PublishSummary[]
   readonly underWay: number
   readonly statistics: Statistics
+  readonly unreached: Unreached | undefined
+  readonly undelivered: { readonly count: number; readonly oldestAgeMs: number }
 }
 
 /** Deliveries that are looked at for the recent publishes. */
@@ -73,7 +75,9 @@ export async function readState({ status, queue, deliveries, statistics }: State
     unowned: unownedIn(log.items),
     publishes: groupByPublish(log.items, log.next_cursor !== null),
     underWay: status.inFlight().deliveries,
-    statistics: statistics.statistics.snapshot()
+    statistics: statistics.statistics.snapshot(),
+    unreached: statistics.statistics.unreached(),
+    undelivered: status.undelivered()
   }
 }
 

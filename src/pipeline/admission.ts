@@ -1,5 +1,6 @@
 import type { Alert } from '../alert.js'
 import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
+import { ledgerMs, stateMs } from './books.js'
 import { alertId, chosenId, ledgerId } from './entry.js'
 import {
   answeredField,
@@ -50,10 +51,8 @@ export interface AdmissionDeps {
 
 /** Records that are read before others get the event loop. */
 const readAtOnce = 2_000
-const ledgerMs = 86_400_000
 /** By then Alertmanager has tried again what it was not told before a crash, or has given it up. */
 const doubtMs = 600_000
-const stateMs = 7 * 86_400_000
 
 export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionDeps): Admissions {
   const interruptedAt = store.interrupted ? now() : 0
@@ -110,7 +109,7 @@ export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionD
     const changes: Change[] = alerts.map(alert => ({
       id: alertId(alert.fingerprint),
       set: { k: stateOf(alert) },
-      expiresAt: at + stateMs
+      expiresAt: at + stateMs.firing
     }))
     if (key === undefined) {
       store.note(changes)

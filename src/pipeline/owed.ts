@@ -1,5 +1,6 @@
 import { type Change, type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Failure, Memory } from '../targets/contract.js'
+import { failure } from '../targets/failures.js'
 import type { Attempted } from './attempt.js'
 import { createBooks, ledgerMs, stateMs } from './books.js'
 import {
@@ -112,14 +113,14 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     const doubtful = failed?.mayHave === true
     const next = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
       afterOwing(doubtful ? afterDoubt(before, item) : before, item)
-    const unowned = (job: Job): PartResult => ({ kind: 'unowned', ...untried(job, failed) })
+    const unowned = (job: Job): PartResult => ({ kind: 'unowned', ...untried(job, failed ?? outOfTime(job)) })
     const queued = (job: Job): PartResult => ({ kind: 'queued', id: job.entry.id, ...untried(job, failed) })
     if (!store.durable) {
       if (doubtful) books.note(books.states(target, alerts, afterDoubt))
       return jobs.map(unowned)
     }
-    const failure = failed && shown(failed)
-    const entries = jobs.map<Entry>(job => ({ ...complete(job), due_at: dueAt, ...(failure ? { failure } : {}) }))
+    const why = failed && shown(failed)
+    const entries = jobs.map<Entry>(job => ({ ...complete(job), due_at: dueAt, ...(why ? { failure: why } : {}) }))
     const added = entries.filter((_, index) => !jobs[index]!.stored && jobs[index]!.folded.length === 0)
     let letters: ReadonlyMap<Entry, DeadLetter>
     try {
@@ -282,6 +283,11 @@ function untried({ entry, heldBack }: Job, failed: Failure | undefined) {
     ...(failed ? { failure: shown(failed) } : {}),
     ...(heldBack ? { heldBack } : {})
   }
+}
+
+/** Why nothing was tried, where nothing but the time was in its way: whoever must try again has to know. */
+function outOfTime({ heldBack, live }: Job): Failure | undefined {
+  return heldBack ? undefined : failure('timeout', `${live.target.kind.title} was not reached: no time was left`)
 }
 
 /** The entry with the bytes that its target passes on: while all goes well nobody needs them twice. */

@@ -19,7 +19,7 @@ import {
   type Verdict
 } from './result.js'
 import type { Roster } from './roster.js'
-import { passedUnknown, type Scope } from './select.js'
+import { passedUnknown, type Scope, type SkipReason } from './select.js'
 import type { Tracer } from './tracer.js'
 import { isMany, turn } from './turn.js'
 
@@ -149,7 +149,7 @@ export function createPublish(deps: PublishDeps): Publish {
     const tookMs = now() - acceptedAt
     const outcomes = fan.deliveries.map(delivery => outcomeOf(delivery, tookMs))
     const results = fan.deliveries.map(({ choice, durationMs }, index) =>
-      targetResult(choice, outcomes[index]!.parts, durationMs || tookMs)
+      targetResult(choice, outcomes[index]!.parts, choice.kind === 'send' ? durationMs || tookMs : 0)
     )
     const result = publishResult(publishId, results, tookMs)
     const verdict = verdictOf(scope, outcomes, results)
@@ -198,10 +198,13 @@ function timedOut(durationMs: number): PartResult {
 
 function verdictOf(scope: Scope, outcomes: readonly Outcome[], results: readonly TargetResult[]): Verdict {
   if (outcomes.every(({ choice }) => choice.kind === 'unknown')) return { status: 404, code: 'TARGET_NOT_FOUND' }
-  const byHealth = (result: TargetResult) =>
-    result.skipped &&
-    !result.queued &&
-    (result.skip_reason === 'unhealthy' || result.skip_reason === 'degraded' || result.skip_reason === 'circuit_open')
-  if (scope === 'healthy' && results.every(byHealth)) return { status: 503, code: 'NO_HEALTHY_TARGETS' }
+  if (scope === 'healthy') {
+    // Who wants none of it says nothing about who should have had it.
+    const wanted = results.filter(result => result.skip_reason === undefined || byHealth.has(result.skip_reason))
+    if (wanted.length > 0 && wanted.every(({ skipped, queued }) => skipped && !queued))
+      return { status: 503, code: 'NO_HEALTHY_TARGETS' }
+  }
   return statusOf(tallyOf(outcomes))
 }
+
+const byHealth: ReadonlySet<SkipReason> = new Set(['unhealthy', 'degraded', 'circuit_open'])

@@ -30,7 +30,7 @@ export type TargetResult = Static<typeof TargetResult>
 export const PublishResult = Type.Object({
   publish_id: Type.String(),
   success: Type.Boolean({ description: 'At least one target has it.' }),
-  is_partial_success: Type.Boolean({ description: 'Some have it and some failed.' }),
+  is_partial_success: Type.Boolean({ description: 'Some have it, or part of it, and some failed.' }),
   all_succeeded: Type.Boolean(),
   all_failed: Type.Boolean(),
   total_targets: Type.Integer(),
@@ -199,12 +199,13 @@ export function publishResult(publishId: string, results: TargetResult[], durati
     if (result.queued) queued++
   }
   const failure = total - success - skipped
+  const someHaveSome = success > 0 || results.some(({ parts }) => parts !== undefined && parts.delivered > 0)
   return {
     publish_id: publishId,
     success: success > 0,
-    is_partial_success: success > 0 && failure > 0,
+    is_partial_success: someHaveSome && failure > 0,
     all_succeeded: total > 0 && success === total,
-    all_failed: total > 0 && failure === total,
+    all_failed: total > 0 && failure === total && !someHaveSome,
     total_targets: total,
     success_count: success,
     failure_count: failure,

@@ -59,19 +59,16 @@ export interface Selection {
 /** The targets that a publish concerns, each once: in the order in which they were named, or by name. */
 export function choose(notification: Notification, roster: Roster, selection: Selection): Choice[] {
   const { scope, names } = selection
-  if (scope === 'named') {
-    return [...new Set(names)].map(name => {
-      const live = roster.get(name)
-      return live ? choiceOf(live, notification, selection) : { kind: 'unknown', name }
-    })
-  }
-  const wanted = names && names.length > 0 ? new Set(names) : undefined
   const choices: Choice[] = []
-  for (const live of roster.all()) {
-    if (wanted && !wanted.has(live.name)) continue
-    const choice = choiceOf(live, notification, selection)
+  const add = (choice: Choice): void => {
     if (isTold(choice, selection)) choices.push(choice)
   }
+  if (names || scope === 'named') {
+    for (const name of new Set(names)) {
+      const live = roster.get(name)
+      add(live ? choiceOf(live, notification, selection) : { kind: 'unknown', name })
+    }
+  } else for (const live of roster.all()) add(choiceOf(live, notification, selection))
   return choices
 }
 

@@ -7,14 +7,14 @@ import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptio
 import type { Published, PublishRequest } from '../pipeline/publish.js'
 import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
-import type { Reading } from '../schema.js'
+import type { Problem, Reading } from '../schema.js'
 import { ErrorBody, jsonBody, readNothing } from './http.js'
 
 export interface PublishRoutes {
   publish(request: PublishRequest): Promise<Published>
   explain(request: ExplainRequest): Promise<Explanation>
   readonly defaults: EffectiveOptions
-  /** A body was understood, or was not. */
+  /** The body of a publish was understood, or was not. */
   received(accepted: PublishRequest['accepted'] | undefined): void
   now(): number
 }
@@ -126,7 +126,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
   app.post(
     '/api/v1/publish/explain',
     {
-      config: { role: 'publish' },
+      config: { role: 'publish', publishes: true },
       schema: {
         summary: 'What a publish would do, without doing it',
         tags: ['publish'],
@@ -153,11 +153,19 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
   )
 
   async function publish(request: FastifyRequest, reply: FastifyReply, scope: Scope): Promise<FastifyReply> {
-    const body = jsonBody(request)
     const bytes = request.body as Buffer
-    const reading =
-      bytes.length > largeBytes ? await acceptInTurns(body, bytes, deps.now()) : accept(body, bytes, deps.now())
-    const { accepted, options, names } = understood(request, reading, scope)
+    let asked: Asked
+    try {
+      const body = jsonBody(request)
+      const reading =
+        bytes.length > largeBytes ? await acceptInTurns(body, bytes, deps.now()) : accept(body, bytes, deps.now())
+      asked = understood(request, reading, scope)
+    } catch (error) {
+      deps.received(undefined)
+      throw error
+    }
+    const { accepted, options, names } = asked
+    deps.received(accepted)
     const { raw } = reply
     let gone: (() => void) | undefined
     let answered: (() => void) | undefined
@@ -189,33 +197,44 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       .send(JSON.stringify(answer))
   }
 
-  function understood(request: FastifyRequest, reading: Reading<Accepted>, scope: Scope) {
-    if (!reading.ok) {
-      deps.received(undefined)
-      throw new ApiError('INVALID_INPUT', { details: reading.problems })
+  /** Throws INVALID_INPUT with all that is wrong with the body and the query. */
+  function understood(request: FastifyRequest, reading: Reading<Accepted>, scope: Scope): Asked {
+    const query = request.query as Record<string, unknown>
+    const wished = optionsFromQuery(query)
+    const fromQuery = query.target === undefined ? undefined : [query.target].flat().map(String)
+    const names = reading.ok ? (reading.value.targetNames ?? fromQuery) : undefined
+    if (!reading.ok || !wished.ok || isWithoutNames(names, scope)) {
+      const problems = [...(reading.ok ? [] : reading.problems), ...(wished.ok ? [] : wished.problems)]
+      if (reading.ok && isWithoutNames(names, scope)) problems.push(noNames(scope))
+      throw new ApiError('INVALID_INPUT', { details: problems })
     }
     const accepted = reading.value
-    const query = request.query as Record<string, unknown>
-    const asked = optionsFromQuery(query)
-    if (!asked.ok) throw new ApiError('INVALID_INPUT', { details: asked.problems })
-    const fromQuery = query.target === undefined ? undefined : [query.target].flat().map(String)
-    const names = accepted.targetNames ?? fromQuery
-    if (scope === 'named' && (!names || names.length === 0)) {
-      throw new ApiError('INVALID_INPUT', {
-        details: [
-          {
-            field: 'target_names',
-            message: 'is required here',
-            suggestion: 'name targets in target_names or ?target=, or use /all'
-          }
-        ]
-      })
-    }
-    deps.received(accepted)
-    const own = Object.keys(asked.value).length === 0 && Object.keys(accepted.options).length === 0
-    const options = own ? deps.defaults : effectiveOptions(deps.defaults, { ...asked.value, ...accepted.options })
+    const own = Object.keys(wished.value).length === 0 && Object.keys(accepted.options).length === 0
+    const options = own ? deps.defaults : effectiveOptions(deps.defaults, { ...wished.value, ...accepted.options })
     return { accepted, names, options }
   }
+}
+
+/** What a request asks for. */
+interface Asked {
+  readonly accepted: Accepted
+  readonly names: readonly string[] | undefined
+  readonly options: EffectiveOptions
+}
+
+/** An empty list means nobody: whoever made it out of something that came out empty does not mean everybody. */
+function isWithoutNames(names: readonly string[] | undefined, scope: Scope): boolean {
+  return names ? names.length === 0 : scope === 'named'
+}
+
+function noNames(scope: Scope): Problem {
+  return scope === 'named'
+    ? {
+        field: 'target_names',
+        message: 'is required here',
+        suggestion: 'name targets in target_names or ?target=, or use /all'
+      }
+    : { field: 'target_names', message: 'is empty', suggestion: 'name targets, or leave it out' }
 }
 
 /** Reading a larger body takes its time: others get the event loop before it goes on. */

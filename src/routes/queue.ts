@@ -124,13 +124,17 @@ export async function queueView({
 }
 
 const LetterFilter = { target: Type.Optional(Type.String()), error_reason: Type.Optional(Type.Enum([...errorReasons])) }
-const ReplayOne = Type.Object({
+/** What is misspelt here would be done to more letters than was meant, so nothing unknown is passed over. */
+const exact = { additionalProperties: false }
+const nothing = Type.Object({}, exact)
+const replayFields = {
   dry_run: Type.Optional(Type.Boolean({ default: false, description: 'true or false; true only counts' })),
   skip_resolved: Type.Optional(
     Type.Boolean({ default: true, description: 'true or false; true leaves out what has resolved since' })
   )
-})
-const ReplayMany = Type.Object({ ...LetterFilter, ...ReplayOne.properties })
+}
+const ReplayOne = Type.Object(replayFields, exact)
+const ReplayMany = Type.Object({ ...LetterFilter, ...replayFields }, exact)
 const Replayed = Type.Object({
   matched: Type.Integer(),
   replayed: Type.Integer(),
@@ -142,7 +146,7 @@ const Id = Type.Object({ id: Type.String() })
 /** The queue and the dead letters. */
 export function queueRoutes(app: Routes, deps: QueueRoutes): void {
   const { deadLetters, store } = deps
-  const ListQuery = Type.Object({ ...paging, ...LetterFilter })
+  const ListQuery = Type.Object({ ...paging, ...LetterFilter }, exact)
 
   const find = async ({ id }: Static<typeof Id>): Promise<DeadLetter> => {
     const letter = await deadLetters.get(id)
@@ -208,6 +212,7 @@ export function queueRoutes(app: Routes, deps: QueueRoutes): void {
         summary: 'Put a dead letter back into the queue',
         tags: ['dead letters'],
         params: Id,
+        querystring: nothing,
         body: ReplayOne,
         response: { 200: Replayed, 400: ErrorBody, 404: ErrorBody }
       }
@@ -227,6 +232,7 @@ export function queueRoutes(app: Routes, deps: QueueRoutes): void {
       schema: {
         summary: 'Put dead letters back into the queue, by filter',
         tags: ['dead letters'],
+        querystring: nothing,
         body: ReplayMany,
         response: { 200: Replayed, 400: ErrorBody }
       }
@@ -263,14 +269,13 @@ export function queueRoutes(app: Routes, deps: QueueRoutes): void {
       schema: {
         summary: 'Purge dead letters older than a duration',
         tags: ['dead letters'],
-        querystring: Type.Object({ older_than: Duration({ description: 'A duration, e.g. 168h.' }) }),
+        querystring: Type.Object({ older_than: Duration({ description: 'A duration, e.g. 168h.' }) }, exact),
         response: { 200: Type.Object({ purged: Type.Integer() }), 400: ErrorBody }
       }
     },
     async request => ({ purged: await deadLetters.purgeBefore(deps.now() - request.query.older_than) })
   )
 
-  /** The entry that waits under this id, if it still does. */
   app.get(
     '/api/v1/queue/:id',
     {

@@ -31,6 +31,8 @@ export interface StatusRoutes extends Pick<QueueRoutes, 'store' | 'workers' | 'n
   inFlight(): { publishes: number; deliveries: number }
   mode(): Mode
   publishStatistics(): Statistics['publish']
+  /** Critical alerts that no person can know of yet; the oldest one's age in milliseconds. */
+  undelivered(): { count: number; oldestAgeMs: number }
 }
 
 const Counts = Type.Record(Type.String(), Type.Integer())

@@ -36,6 +36,8 @@ function stateOf(more: Partial<PageState> = {}): PageState {
     publishes: [],
     underWay: 0,
     statistics: published,
+    unreached: undefined,
+    undelivered: { count: 0, oldestAgeMs: 0 },
     ...more
   }
 }
@@ -107,6 +109,30 @@ t.test('a service that has seen no alert does not claim to have delivered any', 
   const idle = stateOf({ statistics: createStatistics({ now: () => now }).snapshot() })
   t.same(said(idle), { tone: 'fine', first: 'Nothing is waiting to be delivered', others: [] })
   t.match(recentlyOf(idle), /^No notification has come in since the start/)
+})
+
+t.test('it does not say that all is delivered when the newest notification reached nobody', async t => {
+  t.same(said(stateOf({ unreached: { at: now - 5_000, refused: true } })), {
+    tone: 'lost',
+    first: 'The newest notification reached nobody, 5 s ago',
+    others: []
+  })
+  t.same(said(stateOf({ unreached: { at: now - 5_000, refused: false } })), {
+    tone: 'fine',
+    first: 'Nothing is waiting to be delivered',
+    others: ['The newest notification reached nobody, 5 s ago']
+  })
+})
+
+t.test('a critical alert that no person can know of is lost, and told once if it is owed', async t => {
+  const undelivered = { count: 2, oldestAgeMs: 61_000 }
+  t.same(said(stateOf({ undelivered })), {
+    tone: 'lost',
+    first: '2 critical alerts have reached no target that people read, the oldest for 61 s',
+    others: []
+  })
+  t.equal(said(stateOf({ undelivered: { count: 1, oldestAgeMs: 59_000 } })).tone, 'fine')
+  t.same(said(stateOf({ undelivered, waiting: [waiting({ oldestCriticalAt: now - 61_000 })] })).others, [])
 })
 
 t.test('what is owed is told with to whom, why and when it is tried again', async t => {

@@ -44,7 +44,8 @@ t.test('however much is wrong, an error stays below 1 KiB and names the first pr
     const { status, text, body: answer } = await service.post(publishPaths.all, body)
     t.equal(status, 400)
     t.ok(Buffer.byteLength(text) < 1024, `${Buffer.byteLength(text)} bytes`)
-    t.ok(answer.details.length > 0)
+    t.ok(answer.details.length > 1)
+    t.match(answer.details.at(-1), { field: '…', message: /^\d+ more problems$/ })
   }
 })
 
@@ -62,6 +63,15 @@ t.test('unknown routes and wrong methods are told as such', async t => {
     t.equal(status, 404, `${method} ${path}`)
     t.match(body, { statusCode: 404, code: 'NOT_FOUND', error: 'Not Found' })
   }
+})
+
+t.test('a path that cannot be read, and one with a long name, are answered as all else is', async t => {
+  const service = await startTestService(t, {})
+  const bad = await service.get(`/api/v1/targets/%ff${'x'.repeat(2_000)}`)
+  t.equal(bad.status, 400)
+  t.same(bad.body, errorBody('INVALID_INPUT', 'the path is not a valid URL path'))
+  t.equal(bad.headers.get('x-content-type-options'), 'nosniff')
+  t.match((await service.get(`/api/v1/targets/${'x'.repeat(500)}`)).body, { statusCode: 404, code: 'TARGET_NOT_FOUND' })
 })
 
 t.test('what HTTP itself forbids does not harm the service', async t => {

@@ -125,7 +125,9 @@ for (const queue of ['off', 'embedded']) {
       ...oneAlert(),
       options: { max_concurrent: 1, timeout: '200ms' }
     })
-    t.equal(status, owned ? 202 : 503)
+    t.equal(status, owned ? 202 : 504)
+    if (!owned)
+      t.match(body.results[2], { error_type: 'transient', error_reason: 'timeout', error: /no time was left/ })
     t.same(
       body.results.map((each: { target_name: string; attempts: number; queued?: boolean }) => [
         each.target_name,
@@ -316,6 +318,17 @@ t.test('publishes beyond MAX_IN_FLIGHT are told to come again, and nothing of th
   t.equal((await service.post(publishPaths.all, oneAlert('C'))).status, 200)
   t.equal(hook.requests.length, 3)
   t.match((await service.get('/status')).body.in_flight, { publishes: 0, deliveries: 0 })
+})
+
+t.test('a publish counts from its head on: one whose body is still coming takes memory, too', async t => {
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, { env: { MAX_IN_FLIGHT: '2' }, targets: [webhook('hook', hook.url)] })
+  const coming = [publishPaths.all, publishPaths.explain].map(path => openPost(service.url + path).request)
+  for (const each of coming) each.write('{')
+  await until('both count', async () => (await service.post(publishPaths.all, oneAlert())).status === 503)
+  t.equal(hook.requests.length, 0)
+  for (const each of coming) each.destroy()
+  await until('neither does any more', async () => (await service.post(publishPaths.all, oneAlert())).status === 200)
 })
 
 t.test('while it drains, running publishes are answered and new ones are told to go elsewhere', async t => {

@@ -62,15 +62,23 @@ for (const queue of ['off', 'embedded']) {
     }
   )
 
-  t.test(`QUEUE=${queue}: names narrow what all and healthy reach, and unknown ones take no part there`, async t => {
+  t.test(`QUEUE=${queue}: names narrow what all and healthy reach, and unknown ones are told there, too`, async t => {
     const hook = await startStandIn(t)
     const targets = ['a', 'b', 'c'].map(name => webhook(name, `${hook.url}/${name}`))
     const service = await startTestService(t, { env, targets })
     for (const path of [publishPaths.all, publishPaths.healthy]) {
       const { status, body } = await service.post(path, { ...oneAlert(path), target_names: ['c', 'nobody', 'a'] })
-      t.equal(status, 200)
-      t.same(namesIn(body), ['a', 'c'])
+      t.equal(status, 207)
+      t.same(namesIn(body), ['c', 'nobody', 'a'])
+      t.match(body.results[1], { success: false, error_reason: 'target_not_found' })
+      const nobody = await service.post(path, { ...oneAlert(`none ${path}`), target_names: ['nobody'] })
+      t.equal(nobody.status, 404)
+      t.match(nobody.body, { code: 'TARGET_NOT_FOUND' })
+      const empty = await service.post(path, { ...oneAlert(`empty ${path}`), target_names: [] })
+      t.equal(empty.status, 400)
+      t.match(empty.body.details, [{ field: 'target_names', message: 'is empty' }])
     }
+    t.equal(hook.requests.length, 4)
   })
 
   t.test(`QUEUE=${queue}: an unknown name is a failed result beside the others`, async t => {
@@ -298,7 +306,7 @@ for (const queue of ['off', 'embedded']) {
     })
     const mixed = await service.post(publishPaths.all, alertmanagerBody(['C', 'Bad', 'D']))
     t.equal(mixed.status, 207)
-    t.match(mixed.body, { success: false, is_partial_success: false, all_failed: true })
+    t.match(mixed.body, { success: false, is_partial_success: true, all_failed: false })
     t.match(mixed.body.results[0], {
       success: false,
       error_reason: 'client_error',
@@ -370,6 +378,21 @@ for (const queue of ['off', 'embedded']) {
         options: { health_strategy: 'publish_to_all' }
       })
       t.match(anyway.body.results[0], { skipped: false, error_reason: 'connection' })
+
+      const unwanted = { name: 'picky', type: 'webhook', url: hook.url, filter: { severities: ['noise'] } }
+      await service.retarget([webhook('sick', gone), unwanted])
+      await service.post('/api/v1/targets/sick/check')
+      const beside = await service.post(publishPaths.healthy, { ...oneAlert('G'), target_names: ['picky', 'sick'] })
+      t.equal(beside.status, 503, 'a filter says nothing about who should have had it')
+      t.match(beside.body, {
+        code: 'NO_HEALTHY_TARGETS',
+        results: [
+          { skip_reason: 'filtered', duration_ms: 0 },
+          { skip_reason: 'unhealthy', duration_ms: 0 }
+        ]
+      })
+      const picky = await service.post(publishPaths.healthy, { ...oneAlert('H'), target_names: ['picky'] })
+      t.equal(picky.status, 200, 'nobody wants it')
     }
   )
 

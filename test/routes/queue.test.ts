@@ -135,8 +135,9 @@ t.test('dead letters are listed, shown, replayed and purged', async t => {
   await hook.got(before + 3)
   await until('none is left', async () => (await letters()).length === 0)
   await until('nor is anything owed', async () => (await service.get('/api/v1/queue')).body.depth === 0)
-  for (const bad of [{ target: 1 }, { error_reason: 'odd' }, { dry_run: 'yes' }])
+  for (const bad of [{ target: 1 }, { error_reason: 'odd' }, { dry_run: 'yes' }, { targets: ['a'] }, { dryrun: true }])
     t.equal((await service.post('/api/v1/dead-letters/replay', bad)).status, 400)
+  t.match((await service.post('/api/v1/dead-letters/replay?dry_run=true')).body.details, [{ field: 'dry_run' }])
 
   hook.answer({ status: 422 })
   await service.post(publishPaths.all, oneAlert('Three'))
@@ -147,6 +148,10 @@ t.test('dead letters are listed, shown, replayed and purged', async t => {
   t.same((await service.send('DELETE', '/api/v1/dead-letters?older_than=1h')).body, { purged: 0 })
   t.equal((await service.send('DELETE', '/api/v1/dead-letters')).status, 400)
   t.equal((await service.send('DELETE', '/api/v1/dead-letters?older_than=soon')).status, 400)
+  t.match((await service.send('DELETE', '/api/v1/dead-letters?older_than=0s&target=b')).body, {
+    code: 'INVALID_INPUT',
+    details: [{ field: 'target', message: 'is not a known field' }]
+  })
   t.same((await service.send('DELETE', '/api/v1/dead-letters?older_than=0s')).body, { purged: 1 })
   t.same(await letters(), [])
 })

@@ -102,7 +102,13 @@ function merge(here, there) {
 
 async function signIn(event) {
   event.preventDefault()
-  token = byId('token').value.trim()
+  const typed = byId('token').value.trim()
+  // A browser refuses to send a header with any other character, as if nobody had answered.
+  if (!/^[\x21-\x7e]+$/.test(typed)) {
+    byId('refused').textContent = 'A token has no blanks and no characters beyond ASCII: copy it anew.'
+    return
+  }
+  token = typed
   byId('refused').textContent = ''
   await refresh()
   if (byId('sign-in')) return
