@@ -1,7 +1,7 @@
 import type { AlertStatus } from './alert.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
 import type { Entry } from './pipeline/entry.js'
-import { untouched } from './pipeline/job.js'
+import { type Job, untouched } from './pipeline/job.js'
 import type { Sequenced } from './pipeline/lifecycle.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { DeliveryQuery, DeliveryView } from './routes/deliveries.js'
@@ -115,17 +115,19 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       const failure =
         result.kind === 'nothing' ? whyNothing[result.step] : result.kind === 'delivered' ? undefined : result.failure
       const logged = put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
-      if (result.kind === 'delivered') {
-        logged.deliveredAt = job.attemptedAt
-        logged.deliveredMs = job.attemptMs
-        logged.statusCode = result.statusCode
-      }
+      if (result.kind === 'delivered') tookPlace(logged, job, result.statusCode)
       for (const { id } of job.folded) {
         const waiting = owed.get(id)
         if (!waiting || id === job.entry.id) continue
-        waiting.state = 'nothing'
-        waiting.finishedAt = now()
         owed.delete(id)
+        waiting.finishedAt = now()
+        // What took it over has told the target of it, or goes on with it.
+        waiting.state = result.kind === 'delivered' ? 'delivered' : 'nothing'
+        waiting.failure =
+          result.kind === 'delivered'
+            ? undefined
+            : { reason: 'merged', message: `it goes on as delivery ${job.entry.id}` }
+        if (result.kind === 'delivered') tookPlace(waiting, job, result.statusCode)
       }
     },
     submitted(entry, result) {
@@ -148,6 +150,13 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       return { items, next_cursor: null }
     }
   }
+}
+
+/** The attempt that delivered it. */
+function tookPlace(logged: Logged, { attemptedAt, attemptMs }: Job, statusCode: number | undefined): void {
+  logged.deliveredAt = attemptedAt
+  logged.deliveredMs = attemptMs
+  logged.statusCode = statusCode
 }
 
 /** Why a target was told nothing, by the step that the delivery ended with. */

@@ -167,9 +167,17 @@ t.test('an entry that another one took over is settled with it', async t => {
   for (const id of ['a', 'b']) log.settled(job(id), { kind: 'queued', id, attempts: 1, durationMs: 5 })
   log.settled(job('a', { folded: ['a', 'b'] }), delivered)
   t.match(log.list({ limit: 10 }).items, [
-    { id: 'b', state: 'nothing', finished_at: '2026-11-20T18:00:00.000Z' },
+    { id: 'b', state: 'delivered', finished_at: '2026-11-20T18:00:00.000Z', error: undefined },
     { id: 'a', state: 'delivered' }
   ])
+})
+
+t.test('an entry that another one took over and that is still owed says where it goes on', async t => {
+  const log = createDeliveryLog({ now: () => start })
+  for (const id of ['a', 'b']) log.settled(job(id), { kind: 'queued', id, attempts: 1, durationMs: 5 })
+  log.settled(job('a', { folded: ['a', 'b'] }), { kind: 'queued', id: 'a', attempts: 2, durationMs: 5 })
+  t.match(log.get('a'), { state: 'queued', finished_at: null })
+  t.match(log.get('b'), { state: 'nothing', error_reason: 'merged', error: 'it goes on as delivery a' })
 })
 
 t.test('of a storm only so many fingerprints are remembered, and how many there were', async t => {

@@ -5,11 +5,12 @@ import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
-import { attemptsKept, type Entry, entryId, laneId } from './entry.js'
+import { attemptsKept, type Entry, entryId, laneId, standsForGroup } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
+import { isOwedResolve } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 import { recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
@@ -240,7 +241,11 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (recorded) return recorded
     // Of alerts that the target was never to have nothing waits: what does is of others in the group, and left to its own
     // next attempt, which takes all of them. To write it anew for each new one would cost more with every one.
-    const mayReplace = job.stored || known.states.some(state => state !== undefined)
+    // But where one incident or message stands for the group, a resolve that waits would close it behind the new ones.
+    const mayReplace =
+      job.stored ||
+      known.states.some(state => state !== undefined) ||
+      (!job.heldBack && standsForGroup(job.live.target))
     if (mayReplace && known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
 
     const { steps, firedAndResolved, telling } = plan(job, known.states)
@@ -250,8 +255,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       // What is not told replaces what waits all the same, in whatever slot that is.
       const untold = job.entry.alerts.filter((_, index) => states[index]?.owed && isSettled(steps[index]!))
       if (untold.length > 0) owed.dismiss(job.entry, untold)
+      const stillFiring = states.filter((state, index) => !tells(steps[index]!) && isOwedResolve(state)).length
       states = states.filter((_, index) => tells(steps[index]!))
-      narrow(job, steps)
+      narrow(job, steps, standsForGroup(job.live.target) ? stillFiring : 0)
     }
     return { states, memory: known.memory, firedAndResolved }
   }
@@ -386,7 +392,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
     if (taken.length === 0) return false
     for (const { id } of [job.entry, ...taken]) takeInHand(held, id)
-    job.folded = [...job.folded, ...taken]
+    // It goes on under the oldest one's id: if that is another, its own must not stay behind.
+    job.folded = [...job.folded, ...(job.stored ? [job.entry] : []), ...taken]
     carry(job, taken)
     return true
   }
@@ -443,7 +450,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (attempted.memory) owed.remember(entry, attempted.memory)
     if (failedNow.mayHave) entry.may_have = true
     if (failedNow.type === 'permanent') return owed.bury(job, failedNow, took)
-    const closes = entry.alerts.every(({ alert }) => alert.status === 'resolved')
+    const closes = entry.alerts.some(({ alert }) => alert.status === 'resolved')
     if (isLast(entry.replayed_at ?? entry.accepted_at, closes, at, retryRules)) return owed.bury(job, failedNow, took)
     return owed.own(job, failedNow, start.hold, at + delayMs(entry.tries, failedNow, retryRules, deps.random()))
   }

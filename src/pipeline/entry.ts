@@ -127,6 +127,10 @@ export function priority(entry: Entry): Priority {
 /** Whether each alert is told, and waits, by itself. */
 export const isPerAlert = (target: Target): boolean => target.kind.lane(target.settings) === 'alert'
 
+/** Whether what is told of some alerts changes what the target shows of their whole group: an incident, a message that is edited. */
+export const standsForGroup = (target: Target): boolean =>
+  !isPerAlert(target) && (target.kind.audience === 'incident' || !target.wire.forgets)
+
 /** Where a part of a notification waits: per alert for incident tools, per receiver and group for the others. */
 export function slotOf(target: Target, part: Part, notification: Notification): string {
   if (isPerAlert(target)) return part.key

@@ -10,6 +10,7 @@ import type { Sequenced } from './lifecycle.js'
 import type { PublishRequest } from './publish.js'
 import type { Choice } from './select.js'
 import { createSlots, type Slots } from './slots.js'
+import { unlisting } from './takeover.js'
 import { isMany, turn } from './turn.js'
 
 /** One target's delivery: its parts on their way, and what came of them so far. */
@@ -302,7 +303,7 @@ export class FanOut {
   }
 
   #jobOf({ choice, parts, entrance, tickets, late }: Running, index: number): Job {
-    const { live, heldBack, ifOwed } = choice as Send
+    const { live, heldBack, ifOwed, stillFiring = 0 } = choice as Send
     const part = parts[index]!
     const { request, notification, admission, publishId, acceptedAt, until, hurry } = this.plan
     const { seq } = admission
@@ -317,7 +318,7 @@ export class FanOut {
         slot: isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, notification),
         alerts:
           isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
-        group: this.#group,
+        group: unlisting(this.#group, stillFiring),
         body: undefined,
         content: isWhole ? this.#content : undefined,
         publish_id: publishId,
@@ -330,7 +331,7 @@ export class FanOut {
         attempts: noAttempts,
         may_have: admission.doubtful
       },
-      notification,
+      notification: unlisting(notification, stillFiring),
       stored: false,
       folded: noEntries,
       heldBack,

@@ -160,7 +160,6 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       job.entry = entry
       if (letters.has(entry)) continue
       job.stored = true
-      job.folded = []
       events.submitted(entry, 'queued')
     }
     const pushedOut = await room.entered(added, letters)

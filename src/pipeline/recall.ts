@@ -9,6 +9,7 @@ import {
   outcomeId,
   type Ref,
   slotId,
+  standsForGroup,
   stateField
 } from './entry.js'
 import type { Job } from './job.js'
@@ -40,8 +41,9 @@ export function createRecall(store: Store): Recall {
   return {
     already({ fresh, records, live }) {
       if (!fresh || !records || !live.target.wire.forgets) return undefined
-      // What the target is owed is none of these alerts if nobody has ever heard of them.
-      if (store.owed(live.name) !== 0 && records.some(record => record !== undefined)) return undefined
+      // What the target is owed is none of these alerts if nobody has ever heard of them; of their group it may be.
+      if (store.owed(live.name) !== 0 && (standsForGroup(live.target) || records.some(record => record !== undefined)))
+        return undefined
       const field = stateField(live.name)
       return records.map(record => unpackState(record?.[field]))
     },

@@ -2,7 +2,7 @@ import type { Alert, Notification } from '../alert.js'
 import { type HealthStatus, statusNow } from '../health/state.js'
 import type { Fields } from '../queues/contract.js'
 import { permits } from './breaker.js'
-import { laneId, stateField } from './entry.js'
+import { laneId, standsForGroup, stateField } from './entry.js'
 import type { HeldBack } from './job.js'
 import { isOwedResolve, unpackState } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
@@ -37,6 +37,8 @@ export type Choice =
       readonly reason?: SkipReason
       /** Those that go only if the target is owed them, as it turns out once their lanes are their own. */
       readonly ifOwed?: ReadonlySet<Alert>
+      /** Firing alerts that it would get as well, were it not left out: its group is not over. */
+      readonly stillFiring?: number
     }
 
 export interface Selection {
@@ -147,11 +149,15 @@ function passingOf(live: LiveTarget, { alerts }: Notification, selection: Select
 function owedOnly(live: LiveTarget, notification: Notification, selection: Selection, reason: SkipReason): Choice {
   const alerts = notification.alerts.filter((alert, index) => mayOwe(live, alert, index, selection))
   if (alerts.length === 0) return { kind: 'skip', live, reason }
+  const fires = (alert: Alert): boolean =>
+    alert.status === 'firing' && (selection.unfiltered === true || live.target.accepts(alert))
+  const stillFiring = standsForGroup(live.target) ? notification.alerts.filter(fires).length : 0
   return {
     kind: 'send',
     live,
     alerts,
     ifOwed: new Set(alerts),
+    stillFiring,
     reason,
     heldBack: reason === 'degraded' ? 'degraded' : reason === 'circuit_open' ? 'circuit_open' : 'unhealthy'
   }

@@ -69,13 +69,22 @@ export function goesWhole(job: Job, states: readonly (TargetState | undefined)[]
   return true
 }
 
-/** Leaves only the alerts in the job that the target is told. */
-export function narrow(job: Job, steps: readonly Step[]): void {
+/**
+ * Leaves only the alerts in the job that the target is told. Those of the others that still fire are counted as ones that
+ * the notification does not list: a group is not over while some of it fires.
+ */
+export function narrow(job: Job, steps: readonly Step[], stillFiring: number): void {
   const { entry } = job
   entry.alerts = entry.alerts.filter((_, index) => tells(steps[index]!))
   entry.body = undefined
   entry.content = undefined
-  job.notification = regrouped(job.notification, alertsOf(entry.alerts))
+  job.notification = unlisting(regrouped(job.notification, alertsOf(entry.alerts)), stillFiring)
+  job.entry = { ...entry, group: unlisting(entry.group, stillFiring) }
+}
+
+/** The same with more alerts that it does not list. */
+export function unlisting<Group extends Pick<Notification, 'truncated_alerts'>>(group: Group, more: number): Group {
+  return more === 0 ? group : { ...group, truncated_alerts: group.truncated_alerts + more }
 }
 
 /** The notification with other alerts, and what these have in common. */

@@ -128,6 +128,44 @@ onEachQueue(
   }
 )
 
+t.test('what was merged is one entry, however often it fails, and is told once', async t => {
+  const hook = await startStandIn(t, { status: 503 })
+  const service = await startTestService(t, { env: patient, targets: [webhook('hook', hook.url)] })
+  await publish(service, group('g', { name: 'A', severity: 'info' }))
+  await publish(service, group('g', 'C'))
+  t.equal(await depth(service), 2)
+  // Both are due then: the newer one is critical, goes first, and goes on under the older one's id.
+  await service.retarget([webhook('hook', `${hook.url}/2`)])
+  await eventually('they are one', async () => (await depth(service)) === 1)
+  t.same(told(hook), ['A', 'C', 'C,A'])
+  hook.answer({})
+  await service.retarget([webhook('hook', `${hook.url}/3`)])
+  await workedOff(service)
+  t.same(told(hook), ['A', 'C', 'C,A', 'C,A'])
+  t.match((await service.get('/api/v1/deliveries')).body.items, [
+    { state: 'nothing', error_reason: 'merged' },
+    { state: 'delivered' }
+  ])
+})
+
+onEachQueue(t, 'an incident of a group is not closed by what waited while something of it fires', async (t, queue) => {
+  const incidents = await startStandIn(t, { status: 202 })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient },
+    targets: [pagerduty('pd', incidents.url, { per: 'group' })]
+  })
+  await publish(service, group('g', 'A'))
+  incidents.answer({ status: 503 })
+  t.equal((await publish(service, group('g', '-A'))).status, 202)
+  incidents.answer({ status: 202 })
+  t.equal((await publish(service, group('g', 'C'))).status, 200)
+  await workedOff(service)
+  const actions = () => incidents.requests.map(request => request.json().event_action)
+  t.same(actions(), ['trigger', 'resolve', 'trigger'])
+  t.equal((await publish(service, group('g', '-C'))).status, 200)
+  t.same(actions().slice(3), ['resolve'])
+})
+
 onEachQueue(t, 'what waits is merged up to 1,000 alerts, and each is told once all the same', async (t, queue) => {
   const hook = await startStandIn(t, { status: 503 })
   const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
