@@ -4,6 +4,7 @@ import type { LiveTarget } from '../pipeline/live.js'
 import type { Roster } from '../pipeline/roster.js'
 import { priorities, type Store } from '../queues/contract.js'
 import { kinds } from '../targets/registry.js'
+import { gravityOf } from '../targets/severity.js'
 import { adviceFor } from './advice.js'
 
 /** When a target gets the next thing that it is owed. Times are milliseconds since the epoch. */
@@ -106,6 +107,6 @@ function nextOf(live: LiveTarget | undefined, dueAt: number, now: number): Next 
 
 /** The severity that is shown with an entry: of its most urgent alert. */
 export function severityOfEntry({ alerts }: Pick<Entry, 'alerts'>): string | undefined {
-  const severities = alerts.map(({ alert }) => severityOf(alert))
-  return severities.find(severity => severity?.toLowerCase() === 'critical') ?? severities[0]
+  const [worst] = alerts.map(({ alert }) => alert).sort((a, b) => gravityOf(b) - gravityOf(a))
+  return worst && severityOf(worst)
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Alert, severityOf, statusOf } from '../alert.js'
+import { type Alert, statusOf } from '../alert.js'
 import type { Message, Part } from './contract.js'
 
 /** What incident tools have in common: one alert or one group becomes one incident, found again by a key. */
@@ -60,16 +60,6 @@ export function counts(alerts: readonly Alert[]): string {
     [alerts.length - firing, 'resolved']
   ] as const
   return parts.flatMap(([count, word]) => (count > 0 ? [`${count} ${word}`] : [])).join(', ')
-}
-
-const ranks = ['critical', 'error', 'warning', 'info', 'noise']
-
-/** The gravest severity of the alerts that fire (of all if none does), in lower case; undefined if none has any. */
-export function gravest(alerts: readonly Alert[]): string | undefined {
-  const status = statusOf(alerts)
-  const found = new Set(alerts.flatMap(alert => (alert.status === status ? [severityOf(alert)?.toLowerCase()] : [])))
-  found.delete(undefined)
-  return ranks.find(rank => found.has(rank)) ?? [...found].sort()[0]
 }
 
 export interface Link {

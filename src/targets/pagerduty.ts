@@ -8,7 +8,6 @@ import {
   beginning,
   counts,
   end,
-  gravest,
   groupHeadline,
   groupKey,
   headline,
@@ -18,6 +17,7 @@ import {
 } from './incident.js'
 import { detailsOf, eventBytes, fit, type Room } from './pagerduty-details.js'
 import { settingsOf } from './settings.js'
+import { gravest } from './severity.js'
 import { cut, lateness } from './text.js'
 
 const schema = settingsOf(

@@ -1,10 +1,11 @@
 import { statusOf } from '../alert.js'
 import type { Address } from './address.js'
 import type { Memory, Message, OpenTarget, WireRequest } from './contract.js'
-import { beginning, gravest, sha256 } from './incident.js'
+import { beginning, sha256 } from './incident.js'
 import type { RootlySettings } from './rootly.js'
 import { resolutionOf, type Subject, subjectOf } from './rootly-text.js'
 import { document, rootlyHeaders as headers, judge, type Seen, seenIn } from './rootly-wire.js'
+import { gravest, isKnown } from './severity.js'
 import { json } from './text.js'
 
 /** An incident's states (`new_incident.status` of Rootly's OpenAPI document) while it is under way, and once it is over. */
@@ -120,10 +121,11 @@ function isOpen({ status }: Seen): boolean {
   return status === undefined || !over.has(status)
 }
 
-function severityId({ severity_ids }: RootlySettings, severity: string | undefined): string | undefined {
-  return severity !== undefined && severity_ids && Object.hasOwn(severity_ids, severity)
-    ? severity_ids[severity]
-    : undefined
+/** The account's id for a severity; one that neither the account nor we know is taken as `error`. */
+function severityId({ severity_ids: ids = {} }: RootlySettings, severity: string | undefined): string | undefined {
+  if (severity === undefined) return undefined
+  if (Object.hasOwn(ids, severity)) return ids[severity]
+  return isKnown(severity) ? undefined : ids.error
 }
 
 /** The same message on time and without a counter, for what must not depend on when it is sent. */

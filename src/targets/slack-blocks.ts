@@ -1,6 +1,7 @@
 import { type Alert, severityOf, statusOf } from '../alert.js'
 import type { Message } from './contract.js'
 import { linksOf, webUrl } from './incident.js'
+import { gravest, gravityOf } from './severity.js'
 import { cut, json, lateness } from './text.js'
 
 // Slack's limits, https://docs.slack.dev/reference/block-kit: 50 blocks, 150 characters a header, 3,000 a text.
@@ -11,13 +12,13 @@ const allSectionsChars = 9_000
 const textChars = 3_000
 const mostAlerts = 10
 
-const colours: Readonly<Record<string, string>> = {
-  critical: '#FF0000',
-  warning: '#FFA500',
-  info: '#36A64F',
-  noise: '#808080',
-  none: '#808080'
-}
+const colours = new Map([
+  ['critical', '#FF0000'],
+  ['warning', '#FFA500'],
+  ['info', '#36A64F'],
+  ['noise', '#808080'],
+  ['none', '#808080']
+])
 const resolvedColour = '#36A64F'
 const unknownColour = '#FFA500'
 
@@ -73,14 +74,12 @@ function context(lines: string[]) {
 }
 
 function urgency(alert: Alert): number {
-  const rank = ['info', 'warning', 'critical'].indexOf(severityOf(alert) ?? '')
-  return alert.status === 'firing' ? 10 + rank : rank
+  return alert.status === 'firing' ? 10 + gravityOf(alert) : gravityOf(alert)
 }
 
 function colourOf(alerts: readonly Alert[]): string {
   if (statusOf(alerts) === 'resolved') return resolvedColour
-  const [worst] = alerts.filter(alert => alert.status === 'firing').sort((a, b) => urgency(b) - urgency(a))
-  return colours[severityOf(worst!) ?? ''] ?? unknownColour
+  return colours.get(gravest(alerts) ?? '') ?? unknownColour
 }
 
 /** `[FIRING:2, RESOLVED:1] NodeCPUHigh prod`. */

@@ -109,6 +109,25 @@ t.test('the severity is the classification’s, else the label’s, in PagerDuty
   }
 })
 
+t.test('per group, an unknown severity is an error, not to be hidden by a known one', async t => {
+  const cases = [
+    [['emergency', 'info', 'info'], 'error', ['severity']],
+    [['emergency', 'warning'], 'error', ['severity']],
+    [['emergency', 'Critical'], 'critical', []],
+    [['warning', undefined], 'error', []],
+    [['info', 'noise'], 'info', []]
+  ] as const
+  for (const [severities, expected, counted] of cases) {
+    const truncated: string[] = []
+    const alerts = severities.map((severity, n) =>
+      alertOf({ fingerprint: `${n}`, labels: severity === undefined ? {} : { severity } })
+    )
+    const message = messageOf({ alerts, truncated: field => truncated.push(field) })
+    t.equal(eventOf(requestsOf(message, { per: 'group' })[0]).payload.severity, expected, severities.join())
+    t.strictSame(truncated, counted)
+  }
+})
+
 t.test('classification and enrichment come along', async t => {
   const classification = {
     severity: 'warning',

@@ -328,6 +328,21 @@ t.test('per group, one incident stands for all of it and resolves when all of it
   t.equal(attributes.status, 'resolved')
 })
 
+t.test('an incident has the severity of its gravest alert, an unknown one that of error', async t => {
+  const target = targetOf({ per: 'group', severity_ids: { page: 'sev-0', error: 'sev-1', info: 'sev-3' } })
+  const idOf = (...severities: (string | undefined)[]) => {
+    const alerts = severities.map((severity, n) =>
+      alertOf({ fingerprint: `${n}`, labels: severity === undefined ? {} : { severity } })
+    )
+    return attributesOf(target.wire.requests(messageOf({ alerts }))[0]).severity_id
+  }
+  t.equal(idOf('info', 'page'), 'sev-0')
+  t.equal(idOf('info', 'emergency'), 'sev-1')
+  t.equal(idOf('constructor'), 'sev-1')
+  t.equal(idOf('warning', 'info'), undefined, 'a known one without an id has none')
+  t.equal(idOf(undefined), undefined)
+})
+
 t.test('with api: alerts, an alert is posted under its key and resolved by the id', async t => {
   const rootly = await rootlyServer(t)
   const paging = { notification_target_type: 'EscalationPolicy', notification_target_id: 'policy' }

@@ -124,7 +124,11 @@ t.test('the colour is that of the worst alert that fires', async t => {
   t.equal(colour(severity('noise')), '#808080')
   t.equal(colour(severity('page')), '#FFA500', 'an unknown one is worth a look')
   t.equal(colour(severity('critical', 'resolved')), '#36A64F')
+  t.equal(colour(severity('info'), severity('page')), '#FFA500', 'not one to be hidden by a known one')
+  t.equal(colour(severity('info'), { labels: {} }), '#FFA500', 'nor is one that says nothing')
+  t.equal(colour(severity('page'), severity('Critical')), '#FF0000')
   t.equal(colour({ ...severity('critical'), classification: { severity: 'noise' } }), '#808080')
+  for (const hostile of ['__proto__', 'constructor', 'toString']) t.equal(colour(severity(hostile)), '#FFA500', hostile)
 })
 
 t.test('ten alerts are told in full, the most urgent first, and the others are counted', async t => {
@@ -143,6 +147,16 @@ t.test('ten alerts are told in full, the most urgent first, and the others are c
     '<http://vm:9093/#/alerts?receiver=fan.out-team|Alertmanager>',
     'receiver fan.out-team'
   ])
+})
+
+t.test('an alert of a severity that nobody knows is not hidden among mild ones', async t => {
+  const mild = notificationOf('storm-120').alerts.map(alert => ({ ...alert, labels: { severity: 'info' } }))
+  const odd = [alertOf({ labels: { severity: 'P1' } }), alertOf({ labels: { severity: 'Critical' } })]
+  const told = linesOf(messageOf({ alerts: [...mild, ...odd] })).filter(line => line.includes(' · firing since '))
+  t.same(
+    told.slice(0, 3).map(line => line.split(' · ')[1]),
+    ['Critical', 'P1', 'info']
+  )
 })
 
 t.test('a reader is told that a message is late, and that it is over already', async t => {
