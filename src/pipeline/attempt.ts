@@ -94,7 +94,7 @@ class Requests implements ExchangeEnd {
       deliveryKey: this.#sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${this.#sent}`,
       now: message.now,
       traceparent: options.traceparent,
-      statusTells: target.wire.answer === undefined
+      statusTells: target.wire.answer === undefined || target.wire.statusTells === true
     }
     this.sender.send(target, request, exchange, this)
   }

@@ -103,6 +103,8 @@ export interface OpenTarget {
   readonly wantsBytes?: boolean
   /** Nothing that the vendor tells is needed again, which saves looking it up. */
   readonly forgets?: boolean
+  /** A 2xx is a success whatever it says, so `answer` needs neither its headers nor its body, which is faster unread. */
+  readonly statusTells?: boolean
   /** Default: one part with all alerts. */
   parts?(alerts: readonly Alert[], notification: Notification): Part[]
   /** The requests of one part, in order. They are sent one after the other; the first failure ends the attempt. */

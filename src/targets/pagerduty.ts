@@ -1,8 +1,9 @@
 import Type, { type Static } from 'typebox'
 import { type Alert, statusOf } from '../alert.js'
-import { SecretText } from '../schema.js'
+import { type Problem, SecretText } from '../schema.js'
 import { addressOf, fieldOf, urlProblems } from './address.js'
-import type { Message, TargetKind, WireRequest } from './contract.js'
+import type { Message, TargetKind, Verdict, WireAnswer, WireRequest } from './contract.js'
+import { failure, judgeByStatus } from './failures.js'
 import {
   alertKey,
   beginning,
@@ -64,7 +65,20 @@ export const pagerduty: TargetKind<Settings> = {
   reachesPeople: true,
   limits: { bodyBytes: eventBytes },
   lane: settings => settings.per,
-  check: (settings, root) => urlProblems(settings.url, fieldOf(root, 'url')),
+  answers: [
+    { statusCode: 202, body: '{"status":"success","message":"Event processed","dedup_key":"k"}', means: 'delivered' },
+    {
+      statusCode: 400,
+      body: '{"status":"invalid event","message":"Event object is invalid","errors":["\'payload.source\' is missing or blank"]}',
+      means: 'client_error'
+    },
+    {
+      statusCode: 400,
+      body: '{"status":"invalid event","message":"Event object is invalid","errors":["Length of \'routing_key\' is incorrect (should be 32 characters)"]}',
+      means: 'auth'
+    }
+  ],
+  check: (settings, root) => [...urlProblems(settings.url, fieldOf(root, 'url')), ...keyProblems(settings, root)],
   open({ url, routing_key, per, change_events }) {
     // Other tools want the whole endpoint here, so it is taken as well.
     const { origin, under } = addressOf(url.reveal().replace(/\/v2\/enqueue\/?(?=$|\?)/, ''))
@@ -78,17 +92,16 @@ export const pagerduty: TargetKind<Settings> = {
       isChange(alert)
         ? post('/v2/change/enqueue', message, room => changeEvent(message, alert, room))
         : post('/v2/enqueue', message, room => alertEvent(message, alert, room))
+    const common = { origins: [origin], forgets: true, answer, statusTells: true }
     if (per === 'alert') {
       return {
-        origins: [origin],
-        forgets: true,
+        ...common,
         parts: partPerAlert,
         requests: message => message.alerts.map(alert => alertRequest(message, alert))
       }
     }
     return {
-      origins: [origin],
-      forgets: true,
+      ...common,
       parts: alerts => {
         const group = alerts.filter(alert => !isChange(alert))
         const whole = group.length === alerts.length ? alerts : group
@@ -103,6 +116,37 @@ export const pagerduty: TargetKind<Settings> = {
         ]
       }
     }
+  }
+}
+
+function keyProblems({ routing_key }: Settings, root: string): Problem[] {
+  if (!/\s/.test(routing_key.reveal())) return []
+  const suggestion = 'write it on one line, without a newline at its end'
+  return [{ field: fieldOf(root, 'routing_key'), message: 'has white space in it', suggestion }]
+}
+
+/** By the status, but that PagerDuty answers a wrong routing key with a 400, as it does an event that it cannot read. */
+function answer(answer: WireAnswer, { now }: Message): Verdict {
+  const { statusCode, body } = answer
+  if (statusCode === 400 && blamesKey(body)) return failure('auth', 'PagerDuty refused the routing key', { statusCode })
+  return judgeByStatus(answer, 'PagerDuty', now)
+}
+
+/**
+ * PagerDuty has no codes for its refusals, only sentences: `"errors": ["Length of 'routing_key' is incorrect (should be 32
+ * characters)"]` (envato/pagerduty issue 70), `Invalid routing key` (robusta-dev/robusta issue 571).
+ */
+function blamesKey(body: string): boolean {
+  return sentencesOf(body).some(sentence => /\brouting[_ ]key\b/i.test(sentence))
+}
+
+/** Of what is no JSON only a whole sentence counts: a page of somebody's proxy may quote the event, key and all. */
+function sentencesOf(body: string): string[] {
+  try {
+    const { message, errors } = JSON.parse(body) as { message?: unknown; errors?: unknown }
+    return [message, errors].flat().filter(sentence => typeof sentence === 'string')
+  } catch {
+    return /^[\w ']{1,100}\.?$/.test(body.trim()) ? [body] : []
   }
 }
 

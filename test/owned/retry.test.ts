@@ -190,6 +190,29 @@ onEachQueue(
   }
 )
 
+onEachQueue(t, 'a wrong routing key opens the circuit, and no page is lost over it', async (t, queue) => {
+  const errors = ["Length of 'routing_key' is incorrect (should be 32 characters)"]
+  const refusal = JSON.stringify({ status: 'invalid event', message: 'Event object is invalid', errors })
+  const incidents = await startStandIn(t, request =>
+    request.json().routing_key === 'right' ? { status: 202 } : { status: 400, body: refusal }
+  )
+  const target = (routing_key: string) => pagerduty('pd', incidents.url, { routing_key })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, CIRCUIT_OPEN_DURATION: '1h' },
+    targets: [target('rotated')]
+  })
+  const { body } = await publish(service, group('g', 'A'))
+  t.match(body.results, [{ error_type: 'configuration', error_reason: 'auth', queued: true }])
+  t.match((await service.get('/api/v1/targets/pd')).body.circuit, { state: 'open', reason: 'auth' })
+  await service.retarget([target('right')])
+  await workedOff(service)
+  t.same(
+    incidents.requests.map(request => request.json().routing_key),
+    ['rotated', 'right']
+  )
+  t.same((await service.get('/api/v1/dead-letters')).body.items, [])
+})
+
 onEachQueue(t, 'a success makes due at once all else that the target is owed', async (t, queue) => {
   const hook = await startStandIn(t, { status: 503 })
   const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })

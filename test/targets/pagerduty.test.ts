@@ -3,6 +3,7 @@ import t from 'tap'
 import type { Message, WireRequest } from '../../src/targets/contract.js'
 import { judgeByStatus } from '../../src/targets/failures.js'
 import { readTarget, type Target } from '../../src/targets/target.js'
+import { answerOf, drive } from '../support/drive.js'
 import { alertOf, messageOf, notificationOf, notificationWith, testNow } from '../support/messages.js'
 
 const routing_key = 'e93facc04764012d7bfb002500d5d1a6'
@@ -309,6 +310,14 @@ t.test('settings that cannot work are refused by field', async t => {
   t.strictSame(fieldsOf({ routing_key, per: 'day' }), ['per'])
 })
 
+t.test('a routing key with white space in it is refused, without being shown', async t => {
+  for (const key of [`${routing_key}\n`, ` ${routing_key}`, 'e93facc0 4764012d', `${routing_key}\r\n`, '\u00a0']) {
+    const reading = readTarget({ name: 'pd', type: 'pagerduty', routing_key: key })
+    t.match(reading, { ok: false, problems: [{ field: 'routing_key', message: 'has white space in it' }] })
+    t.notMatch(JSON.stringify(reading), /e93facc0/)
+  }
+})
+
 t.test('answers are judged as PagerDuty documents them', async t => {
   const typeOf = (statusCode: number) => {
     const answer = { statusCode, headers: {}, body: '{"status":"invalid event","message":"Event object is invalid"}' }
@@ -321,6 +330,47 @@ t.test('answers are judged as PagerDuty documents them', async t => {
   t.equal(typeOf(400), 'permanent client_error')
   t.equal(typeOf(429), 'rate_limited rate_limited')
   t.equal(typeOf(500), 'transient server_error')
+})
+
+t.test('a 400 that blames the routing key accuses the target, not the event', async t => {
+  const outcomeOf = async (statusCode: number, body: unknown) =>
+    (await drive(targetOf(), messageOf(), () => answerOf(statusCode, body))).outcome
+  const invalid = { status: 'invalid event', message: 'Event object is invalid' }
+  const wrong = "Length of 'routing_key' is incorrect (should be 32 characters)"
+  const blaming = [
+    { ...invalid, errors: [wrong] },
+    { ...invalid, errors: ["'payload.source' is missing or blank", wrong] },
+    { ...invalid, errors: "'routing_key' cannot contain non-alphanumeric characters." },
+    { status: 'invalid event', message: 'Invalid routing key' },
+    'Invalid routing key'
+  ]
+  for (const body of blaming) {
+    t.strictSame(
+      await outcomeOf(400, body),
+      {
+        kind: 'failed',
+        type: 'configuration',
+        reason: 'auth',
+        message: 'PagerDuty refused the routing key',
+        mayHave: false,
+        statusCode: 400
+      },
+      JSON.stringify(body)
+    )
+  }
+  const others = [
+    { ...invalid, errors: ["'payload.source' is missing or blank"] },
+    { ...invalid, errors: [{ routing_key: 'x' }, null] },
+    `{"routing_key":"x"${' '.repeat(200)}`,
+    '<html>routing key</html>',
+    'null',
+    ''
+  ]
+  for (const body of others) {
+    t.match(await outcomeOf(400, body), { type: 'permanent', reason: 'client_error' }, JSON.stringify(body))
+  }
+  t.match(await outcomeOf(500, blaming[0]), { type: 'transient' })
+  t.equal(await outcomeOf(202, blaming[0]), 'delivered')
 })
 
 t.test('the same message gives the same bytes', async t => {
