@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Alert, statusOf } from '../alert.js'
+import { type Alert, type AlertStatus, statusOf } from '../alert.js'
 import type { Message, Part } from './contract.js'
 
 /** What incident tools have in common: one alert or one group becomes one incident, found again by a key. */
@@ -34,6 +34,14 @@ export function groupKey({ notification, alerts }: Message): string {
   )
 }
 
+/**
+ * `resolved` only if all of the group is: of those that Alertmanager left out (its `max_alerts`) none says that it is over,
+ * and its own status is of those that it lists.
+ */
+export function groupStatusOf({ notification, alerts }: Message): AlertStatus {
+  return notification.truncated_alerts > 0 ? 'firing' : statusOf(alerts)
+}
+
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
@@ -46,18 +54,20 @@ export function headline(alert: Alert): string {
 }
 
 /** One line for people about a group: `NodeCPUHigh, prod (2 firing, 1 resolved)`. Never empty. */
-export function groupHeadline({ notification, alerts }: Message): string {
+export function groupHeadline(message: Message): string {
+  const { notification, alerts } = message
   const names = Object.values(notification.group_labels).map(oneLine).filter(Boolean)
   const title = names.join(', ') || oneLine(alerts[0]!.alert_name) || 'Alerts'
-  return `${title} (${counts(alerts)})`
+  return `${title} (${counts(message)})`
 }
 
-/** `2 firing, 1 resolved`, leaving out what there is none of. */
-export function counts(alerts: readonly Alert[]): string {
+/** `2 firing, 1 resolved, 5 not listed`, leaving out what there is none of. */
+export function counts({ notification, alerts }: Message): string {
   const firing = alerts.filter(alert => alert.status === 'firing').length
   const parts = [
     [firing, 'firing'],
-    [alerts.length - firing, 'resolved']
+    [alerts.length - firing, 'resolved'],
+    [notification.truncated_alerts, 'not listed']
   ] as const
   return parts.flatMap(([count, word]) => (count > 0 ? [`${count} ${word}`] : [])).join(', ')
 }

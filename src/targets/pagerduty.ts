@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { type Alert, statusOf } from '../alert.js'
+import type { Alert } from '../alert.js'
 import { type Problem, SecretText } from '../schema.js'
 import { addressOf, fieldOf, urlProblems } from './address.js'
 import type { Message, TargetKind, Verdict, WireAnswer, WireRequest } from './contract.js'
@@ -11,6 +11,7 @@ import {
   end,
   groupHeadline,
   groupKey,
+  groupStatusOf,
   headline,
   linksOf,
   partPerAlert,
@@ -172,22 +173,23 @@ function alertEvent(message: Message, alert: Alert, room: Room): object {
 function groupEvent(message: Message, room: Room): object {
   const { notification, alerts } = message
   const { common_labels: labels, common_annotations: annotations } = notification
+  const firing = groupStatusOf(message) === 'firing'
   const shown = alerts.slice(0, room.alerts)
   if (shown.length < alerts.length) room.cut('alerts')
   return {
-    event_action: statusOf(alerts) === 'firing' ? 'trigger' : 'resolve',
+    event_action: firing ? 'trigger' : 'resolve',
     dedup_key: groupKey(message),
     payload: {
       summary: cut(groupHeadline(message), 1024, () => room.cut('summary')),
       source: sourceOf(labels, message),
       severity: severityFor(alerts, room),
-      timestamp: end(alerts) ?? beginning(alerts),
+      timestamp: (firing ? undefined : end(alerts)) ?? beginning(alerts),
       component: short(labels.component || labels.service || labels.job),
       group: short(labels.cluster || labels.namespace),
       class: short(labels.alertname),
       custom_details: {
         late_by: lateBy(message),
-        alerts: counts(alerts),
+        alerts: counts(message),
         details: shown.map(alert => ({ alert_name: short(alert.alert_name), ...detailsOf(alert, room) })),
         not_shown: alerts.length - shown.length + notification.truncated_alerts || undefined
       }

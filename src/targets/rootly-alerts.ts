@@ -1,9 +1,8 @@
-import { statusOf } from '../alert.js'
 import type { Address } from './address.js'
 import type { Message, OpenTarget, WireRequest } from './contract.js'
 import { beginning, end } from './incident.js'
 import type { RootlySettings } from './rootly.js'
-import { resolutionOf, subjectOf } from './rootly-text.js'
+import { resolutionOf, statusIn, subjectOf } from './rootly-text.js'
 import { document, rootlyHeaders as headers, judge, seenIn } from './rootly-wire.js'
 
 /**
@@ -11,15 +10,16 @@ import { document, rootlyHeaders as headers, judge, seenIn } from './rootly-wire
  * sending a firing one again is harmless. Remembered per lane: `id`, which closing it needs.
  */
 export function alertsApi(settings: RootlySettings, { origin, under }: Address): OpenTarget {
+  const isFiring = (message: Message) => statusIn(message, settings.per) === 'firing'
   const post = (message: Message): WireRequest => {
     const { title, summary, labels, url, key } = subjectOf(message, settings.per)
-    const firing = statusOf(message.alerts) === 'firing'
+    const firing = isFiring(message)
     const attributes = {
       source: 'alertmanager',
       summary: title,
       description: summary,
       started_at: beginning(message.alerts),
-      ended_at: end(message.alerts),
+      ended_at: firing ? undefined : end(message.alerts),
       external_url: url,
       deduplication_key: key,
       labels: Object.entries(labels).map(([name, value]) => ({ key: name, value })),
@@ -44,7 +44,7 @@ export function alertsApi(settings: RootlySettings, { origin, under }: Address):
     origins: [origin],
     requests(message) {
       const { id } = message.memory
-      return [statusOf(message.alerts) === 'firing' || id === undefined ? post(message) : resolve(message, id)]
+      return [isFiring(message) || id === undefined ? post(message) : resolve(message, id)]
     },
 
     answer(answer, message, request) {
@@ -55,7 +55,7 @@ export function alertsApi(settings: RootlySettings, { origin, under }: Address):
       }
       if (verdict.kind !== 'delivered') return verdict
       const [seen] = seenIn(answer)
-      if (statusOf(message.alerts) === 'firing') return { ...verdict, memory: seen ? { id: seen.id } : {} }
+      if (isFiring(message)) return { ...verdict, memory: seen ? { id: seen.id } : {} }
       // The id was lost: posting the ended alert again told it, by the deduplication key.
       return seen ? { kind: 'instead', requests: [resolve(message, seen.id)], memory: { id: seen.id } } : verdict
     }

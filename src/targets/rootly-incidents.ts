@@ -1,9 +1,8 @@
-import { statusOf } from '../alert.js'
 import type { Address } from './address.js'
 import type { Memory, Message, OpenTarget, WireRequest } from './contract.js'
 import { beginning, sha256 } from './incident.js'
 import type { RootlySettings } from './rootly.js'
-import { resolutionOf, type Subject, subjectOf } from './rootly-text.js'
+import { resolutionOf, type Subject, statusIn, subjectOf } from './rootly-text.js'
 import { document, rootlyHeaders as headers, judge, type Seen, seenIn } from './rootly-wire.js'
 import { gravest, isKnown } from './severity.js'
 import { json } from './text.js'
@@ -20,6 +19,7 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
   const incidents = under('/v1/incidents')
   const one = (id: string, action = '') => under(`/v1/incidents/${encodeURIComponent(id)}${action}`)
 
+  const isOver = (message: Message) => statusIn(message, settings.per) === 'resolved'
   const create = (message: Message): WireRequest => {
     const subject = subjectOf(message, settings.per)
     const attributes = {
@@ -67,7 +67,7 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
     origins: [origin],
     requests(message) {
       const { id, wrote } = message.memory
-      if (statusOf(message.alerts) === 'resolved') return [id === undefined ? find(message) : resolve(message, id)]
+      if (isOver(message)) return [id === undefined ? find(message) : resolve(message, id)]
       if (id !== undefined) return [wrote === markOf(message) ? look(id) : update(message, id)]
       // Written but without an id: the answer to the create could not be read.
       return [message.mayHave || wrote !== undefined ? find(message) : create(message)]
@@ -75,7 +75,7 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
 
     answer(answer, message, request) {
       const verdict = judge(answer, message)
-      const resolved = statusOf(message.alerts) === 'resolved'
+      const resolved = isOver(message)
       const id = idIn(request)
       const [seen] = seenIn(answer)
       switch (purposeOf(request)) {

@@ -1,6 +1,16 @@
-import { type Alert, severityOf, statusOf } from '../alert.js'
+import { type Alert, type AlertStatus, severityOf, statusOf } from '../alert.js'
 import type { Message } from './contract.js'
-import { alertKey, beginning, counts, end, groupHeadline, groupKey, headline, linksOf } from './incident.js'
+import {
+  alertKey,
+  beginning,
+  counts,
+  end,
+  groupHeadline,
+  groupKey,
+  groupStatusOf,
+  headline,
+  linksOf
+} from './incident.js'
 import type { RootlySettings } from './rootly.js'
 import { cut, json, lateness } from './text.js'
 
@@ -35,10 +45,19 @@ export function subjectOf(message: Message, per: RootlySettings['per']): Subject
   return {
     key,
     title: cut(title, most.title, onCut('title')),
-    summary: cut([opening(message, key), ...body].filter(Boolean).join('\n\n'), most.summary, onCut('summary')),
+    summary: cut(
+      [opening(message, key, statusIn(message, per)), ...body].filter(Boolean).join('\n\n'),
+      most.summary,
+      onCut('summary')
+    ),
     labels: { ...labelsOf(single ? alert.labels : notification.common_labels, message), fingerprint: key },
     url: (links.find(link => link.text === 'Source') ?? links[0])?.href
   }
+}
+
+/** Whether what the incident or alert is about still fires; a group does as long as some of it is not known to be over. */
+export function statusIn(message: Message, per: RootlySettings['per']): AlertStatus {
+  return per === 'group' ? groupStatusOf(message) : statusOf(message.alerts)
 }
 
 /** How and when it ended, for `resolution_message`. */
@@ -47,9 +66,10 @@ export function resolutionOf({ alerts, lateByMs }: Message): string {
   return [`Resolved${when === undefined ? '' : ` at ${when}`}`, lateness(lateByMs)].filter(Boolean).join(', ')
 }
 
-function opening({ alerts, lateByMs }: Message, key: string): string {
+function opening({ alerts, lateByMs }: Message, key: string, status: AlertStatus): string {
   const since = beginning(alerts)
-  const what = `\`${key}\` ${statusOf(alerts)}${since === undefined ? '' : ` since ${since}`}`
+  const known = status === statusOf(alerts) ? status : 'not known to be resolved, firing'
+  const what = `\`${key}\` ${known}${since === undefined ? '' : ` since ${since}`}`
   return [what, lateness(lateByMs)].filter(Boolean).join(', ')
 }
 
@@ -87,7 +107,7 @@ function aboutGroup(message: Message, linked: string): string[] {
     .map(alert => `- ${stateOf(alert, onCut)}: ${cut(headline(alert), most.title, onCut)}`)
   const more = alerts.length - shown.length + notification.truncated_alerts
   return [
-    counts(alerts),
+    counts(message),
     [...shown, ...(more > 0 ? [`- +${more} more`] : [])].join('\n'),
     linked,
     labelList(notification.common_labels, message)

@@ -1,6 +1,6 @@
-import { type Alert, severityOf, statusOf } from '../alert.js'
+import { type Alert, severityOf } from '../alert.js'
 import type { Message } from './contract.js'
-import { linksOf, webUrl } from './incident.js'
+import { groupStatusOf, linksOf, webUrl } from './incident.js'
 import { gravest, gravityOf } from './severity.js'
 import { cut, json, lateness } from './text.js'
 
@@ -40,7 +40,7 @@ export function slackMessage(message: Message) {
     ],
     attachments: [
       {
-        color: colourOf(message.alerts),
+        color: colourOf(message),
         blocks: [
           ...context(notesOf(message)),
           ...shown.map(alert => ({ type: 'section', text: mrkdwn(alertText(alert, room, message)) })),
@@ -77,20 +77,23 @@ function urgency(alert: Alert): number {
   return alert.status === 'firing' ? 10 + gravityOf(alert) : gravityOf(alert)
 }
 
-function colourOf(alerts: readonly Alert[]): string {
-  if (statusOf(alerts) === 'resolved') return resolvedColour
-  return colours.get(gravest(alerts) ?? '') ?? unknownColour
+function colourOf(message: Message): string {
+  if (groupStatusOf(message) === 'resolved') return resolvedColour
+  return colours.get(gravest(message.alerts) ?? '') ?? unknownColour
 }
 
 /** `[FIRING:2, RESOLVED:1] NodeCPUHigh prod`. */
 function titleOf(message: Message): string {
   const { alerts, notification } = message
+  const left = notification.truncated_alerts
   const firing = alerts.filter(alert => alert.status === 'firing').length
-  const counts = [
-    firing > 0 ? `FIRING:${firing}` : '',
-    firing < alerts.length ? `RESOLVED:${alerts.length - firing}` : ''
-  ]
-  const state = message.firedAndResolved ? 'FIRED AND RESOLVED' : counts.filter(Boolean).join(', ')
+  const resolved = message.firedAndResolved ? 'FIRED AND RESOLVED' : `RESOLVED:${alerts.length - firing}`
+  const state = [
+    ...(firing > 0 ? [`FIRING:${firing}`] : []),
+    ...(firing < alerts.length ? [resolved] : []),
+    // Else nobody would see that it may not be over.
+    ...(firing === 0 && left > 0 ? [`NOT LISTED:${left}`] : [])
+  ].join(', ')
   const names = [...new Set(alerts.map(nameOf))].slice(0, mostAlerts).map(oneLine).join(', ')
   const group = Object.entries(notification.group_labels).flatMap(([name, value]) =>
     name === 'alertname' ? [] : [value]

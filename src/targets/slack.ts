@@ -1,8 +1,8 @@
 import Type, { type Static } from 'typebox'
-import { statusOf } from '../alert.js'
 import { type Problem, SecretText } from '../schema.js'
 import { addressOf, fieldOf, urlProblems } from './address.js'
 import type { Memory, Message, TargetKind, Verdict, WireAnswer, WireRequest } from './contract.js'
+import { groupStatusOf } from './incident.js'
 import { settingsOf } from './settings.js'
 import { apiFailureOf, codeOf, failureOf, fieldIn } from './slack-answers.js'
 import { slackMessage } from './slack-blocks.js'
@@ -111,7 +111,7 @@ function openApi(url: string, token: string, channel: string) {
     requests(message: Message): WireRequest[] {
       const thread = threadOf(message.memory, channel)
       if (!thread) return [post(message)]
-      if (statusOf(message.alerts) === 'firing') return [reply(message, thread)]
+      if (groupStatusOf(message) === 'firing') return [reply(message, thread)]
       // The edit goes first: it may be repeated, a reply may not.
       return [edit(message, thread), reply(message, thread)]
     },
@@ -128,7 +128,7 @@ function openApi(url: string, token: string, channel: string) {
       }
       if (purpose === 'edit') return { kind: 'delivered' }
       // A group that is over starts anew when it fires again.
-      if (statusOf(message.alerts) === 'resolved') return { kind: 'delivered', memory: {} }
+      if (groupStatusOf(message) === 'resolved') return { kind: 'delivered', memory: {} }
       if (purpose === 'reply') return { kind: 'delivered' }
       const ts = fieldIn(answer.body, 'ts')
       const where = fieldIn(answer.body, 'channel')

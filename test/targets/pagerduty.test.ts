@@ -243,6 +243,21 @@ t.test('per group, a storm is one event that resolves when all of it has', async
   })
 })
 
+t.test('per group, what Alertmanager left out keeps the incident open', async t => {
+  const notification = { ...notificationOf('resolved-2'), truncated_alerts: 5 }
+  const event = eventOf(requestsOf(messageOf({ notification }), { per: 'group' })[0])
+  t.match(event, {
+    event_action: 'trigger',
+    payload: {
+      summary: /\(2 resolved, 5 not listed\)$/,
+      timestamp: notification.alerts.map(alert => alert.starts_at).sort()[0],
+      custom_details: { alerts: '2 resolved, 5 not listed', not_shown: 5 }
+    }
+  })
+  const each = requestsOf(messageOf({ notification })).map(request => eventOf(request).event_action)
+  t.strictSame(each, ['resolve', 'resolve'], 'each alert is judged by itself')
+})
+
 t.test('per group, alerts that came without a group do not share one incident', async t => {
   const keyOf = (fingerprint: string) =>
     eventOf(requestsOf(messageOf({ alerts: [alertOf({ fingerprint })] }), { per: 'group' })[0]).dedup_key

@@ -328,6 +328,33 @@ t.test('per group, one incident stands for all of it and resolves when all of it
   t.equal(attributes.status, 'resolved')
 })
 
+for (const api of ['incidents', 'alerts'] as const) {
+  t.test(`with api: ${api}, what Alertmanager left out of a group keeps it open`, async t => {
+    const rootly = await rootlyServer(t)
+    const target = targetOf({ url: rootly.url, per: 'group', api })
+    const storm = notificationOf('storm-120')
+    const memory = rootly.memoryOf(await rootly.deliver(target, messageOf({ notification: storm })))
+    const alerts = storm.alerts.map(alert => ({
+      ...alert,
+      status: 'resolved' as const,
+      ends_at: '2026-11-20T18:19:00Z'
+    }))
+    const cut = { ...storm, truncated_alerts: 5, alerts }
+    const [request, ...more] = target.wire.requests(messageOf({ notification: cut, memory }))
+    t.strictSame(more, [])
+    t.notMatch(request!.path, /resolve/)
+    const { title, summary, description, ended_at } = attributesOf(request)
+    t.match(title ?? summary, /\(120 resolved, 5 not listed\)$/)
+    t.match(description ?? summary, /not known to be resolved[\s\S]*120 resolved, 5 not listed/)
+    t.equal(ended_at, undefined)
+    const still = rootly.memoryOf(await rootly.deliver(target, messageOf({ notification: cut, memory })))
+    t.equal(still.id, memory.id)
+    t.equal(rootly[api].get('id-1')!.attributes.status, 'started')
+    await rootly.deliver(target, messageOf({ notification: { ...storm, alerts }, memory: still }))
+    t.equal(rootly[api].get('id-1')!.attributes.status, 'resolved')
+  })
+}
+
 t.test('an incident has the severity of its gravest alert, an unknown one that of error', async t => {
   const target = targetOf({ per: 'group', severity_ids: { page: 'sev-0', error: 'sev-1', info: 'sev-3' } })
   const idOf = (...severities: (string | undefined)[]) => {

@@ -293,6 +293,22 @@ t.test('a resolve edits the first post, then replies, and the group starts anew'
   t.same({ outcome, memory }, { outcome: 'delivered', memory: {} })
 })
 
+t.test('a group of which Alertmanager left some out is not told as resolved', async t => {
+  const notification = { ...resolved, truncated_alerts: 5 }
+  const message = messageOf({ notification, memory: thread })
+  const { sent, memory } = await drive(bot, message, () => ok('2.2'))
+  t.same(
+    sent.map(request => [request.path, bodyOf(request).thread_ts]),
+    [['/api/chat.postMessage', '1.1']],
+    'the first post is not edited'
+  )
+  t.equal(memory, undefined, 'the thread goes on')
+  t.equal(linesOf(message)[0], '[RESOLVED:2, NOT LISTED:5] NodeCPUHigh prod')
+  t.ok(linesOf(message).includes('+5 left out by Alertmanager'))
+  t.equal(slackMessage(message).attachments[0]!.color, '#FF0000')
+  t.match(linesOf({ ...message, firedAndResolved: true })[0], /^\[FIRED AND RESOLVED, NOT LISTED:5\]/)
+})
+
 t.test('an edit that fails for now is tried again before anything is posted', async t => {
   const { sent, outcome } = await drive(bot, messageOf({ notification: resolved, memory: thread }), () => answerOf(503))
   t.equal(sent.length, 1)
