@@ -17,6 +17,9 @@ const over = new Set(['resolved', 'closed', 'cancelled', 'completed'])
  */
 export function incidentsApi(settings: RootlySettings, { origin, under }: Address): OpenTarget {
   const incidents = under('/v1/incidents')
+  const severityIds = new Map(
+    Object.entries(settings.severity_ids ?? {}).map(([severity, id]) => [severity.toLowerCase(), id])
+  )
   const one = (id: string, action = '') => under(`/v1/incidents/${encodeURIComponent(id)}${action}`)
 
   const isOver = (message: Message) => statusIn(message, settings.per) === 'resolved'
@@ -55,7 +58,7 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
   const changing = (message: Message, subject: Subject) => ({
     title: subject.title,
     summary: subject.summary,
-    severity_id: severityId(settings, gravest(message.alerts))
+    severity_id: severityId(severityIds, gravest(message.alerts))
   })
   const keyOf = (message: Message) => subjectOf(silently(message), settings.per).key
   const markOf = (message: Message) =>
@@ -122,10 +125,9 @@ function isOpen({ status }: Seen): boolean {
 }
 
 /** The account's id for a severity; one that neither the account nor we know is taken as `error`. */
-function severityId({ severity_ids: ids = {} }: RootlySettings, severity: string | undefined): string | undefined {
+function severityId(ids: ReadonlyMap<string, string>, severity: string | undefined): string | undefined {
   if (severity === undefined) return undefined
-  if (Object.hasOwn(ids, severity)) return ids[severity]
-  return isKnown(severity) ? undefined : ids.error
+  return ids.get(severity) ?? (isKnown(severity) ? undefined : ids.get('error'))
 }
 
 /** The same message on time and without a counter, for what must not depend on when it is sent. */

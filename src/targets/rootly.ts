@@ -68,7 +68,8 @@ export const rootly: TargetKind<RootlySettings> = {
   check: (settings, root) => [
     ...urlProblems(settings.url, fieldOf(root, 'url')),
     ...authProblems(settings, root),
-    ...apiProblems(settings, root)
+    ...apiProblems(settings, root),
+    ...severityProblems(settings, root)
   ],
   open(settings) {
     // The API's version is ours to add; people copy it into the URL nonetheless.
@@ -105,4 +106,15 @@ function apiProblems(settings: RootlySettings, root: string): Problem[] {
     ...problems,
     { field: fieldOf(root, missing), message: `is required with ${given}`, suggestion: `add ${missing}` }
   ]
+}
+
+function severityProblems({ severity_ids = {} }: RootlySettings, root: string): Problem[] {
+  const names = Object.keys(severity_ids)
+  return names
+    .filter((name, index) => names.findIndex(other => other.toLowerCase() === name.toLowerCase()) < index)
+    .map(name => ({
+      field: fieldOf(root, `severity_ids.${name}`),
+      message: 'is there already, in another case',
+      suggestion: 'keep one of them: case makes no difference'
+    }))
 }

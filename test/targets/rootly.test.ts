@@ -356,14 +356,14 @@ for (const api of ['incidents', 'alerts'] as const) {
 }
 
 t.test('an incident has the severity of its gravest alert, an unknown one that of error', async t => {
-  const target = targetOf({ per: 'group', severity_ids: { page: 'sev-0', error: 'sev-1', info: 'sev-3' } })
+  const target = targetOf({ per: 'group', severity_ids: { P1: 'sev-0', error: 'sev-1', info: 'sev-3' } })
   const idOf = (...severities: (string | undefined)[]) => {
     const alerts = severities.map((severity, n) =>
       alertOf({ fingerprint: `${n}`, labels: severity === undefined ? {} : { severity } })
     )
     return attributesOf(target.wire.requests(messageOf({ alerts }))[0]).severity_id
   }
-  t.equal(idOf('info', 'page'), 'sev-0')
+  for (const severity of ['P1', 'p1']) t.equal(idOf('info', severity), 'sev-0', severity)
   t.equal(idOf('info', 'emergency'), 'sev-1')
   t.equal(idOf('constructor'), 'sev-1')
   t.equal(idOf('warning', 'info'), undefined, 'a known one without an id has none')
@@ -443,6 +443,14 @@ t.test('settings that cannot work are refused by field', async t => {
   t.strictSame(fieldsOf({ auth, api: 'alerts', severity_ids: { critical: '1' } }), ['severity_ids'])
   t.strictSame(fieldsOf({ auth, api: 'alerts', notification_target_id: '1' }), ['notification_target_type'])
   t.strictSame(fieldsOf({ auth, api: 'alerts', notification_target_type: 'User' }), ['notification_target_id'])
+})
+
+t.test('severity ids that differ in case only are refused: nobody could tell which is meant', async t => {
+  const reading = readTarget({ name: 'r', type: 'rootly', auth, severity_ids: { P1: 'a', info: 'b', p1: 'c' } })
+  t.match(reading, {
+    ok: false,
+    problems: [{ field: 'severity_ids.p1', message: 'is there already, in another case' }]
+  })
 })
 
 t.test('url may name the host, a path before the API, or its version', async t => {
