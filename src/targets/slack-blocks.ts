@@ -10,6 +10,7 @@ const headerChars = 150
 const sectionChars = 2_900
 const allSectionsChars = 9_000
 const textChars = 3_000
+const originChars = 2_000
 const mostAlerts = 10
 
 const colours = new Map([
@@ -132,7 +133,10 @@ function originOf({ notification, truncated }: Message): string[] {
   )
   const receiver =
     notification.receiver && `receiver ${escaped(notification.receiver, 100, () => truncated('receiver'))}`
-  return [link, receiver].filter(Boolean)
+  // Only now is its length known: encoding makes nine characters of one.
+  if (link.length <= originChars) return [link, receiver].filter(Boolean)
+  truncated('links')
+  return [receiver].filter(Boolean)
 }
 
 /**

@@ -198,6 +198,22 @@ t.test("texts are cut to Slack's limits, the annotations first, and each cut is 
   }
 })
 
+t.test('a link that is too long once it is encoded is left out, and counted', async t => {
+  const told = (external_url: string) => {
+    const cut: string[] = []
+    const notification = { ...notificationOf('firing-1'), external_url, receiver: 'ops' }
+    const { attachments } = slackMessage(messageOf({ notification, truncated: field => cut.push(field) }))
+    const origin = attachments[0]!.blocks.at(-1) as { elements: { text: string }[] }
+    return { texts: origin.elements.map(({ text }) => text), cut }
+  }
+  for (const long of ['日'.repeat(1_500), `?${'&'.repeat(1_500)}`]) {
+    t.same(told(`https://am.example.com/${long}`), { texts: ['receiver ops'], cut: ['links'] })
+  }
+  const { texts, cut } = told(`https://am.example.com/${'日'.repeat(100)}`)
+  t.match(texts[0], /^<https:\/\/am\.example\.com\/(%E6%97%A5){100}\/#\/alerts\?receiver=ops\|Alertmanager>$/)
+  t.same(cut, [])
+})
+
 t.test('a cut leaves neither half an entity nor an open code span', async t => {
   for (let pad = 0; pad < 6; pad++) {
     const annotations = { summary: `${'x'.repeat(pad)}${'&<>'.repeat(5_000)}` }
