@@ -43,7 +43,7 @@ export function detailsOf(alert: Alert, room: Room): object {
   const { classification } = alert
   return {
     status: alert.status,
-    fingerprint: cut(alert.fingerprint, 255),
+    fingerprint: cut(alert.fingerprint, 255, () => room.cut('fingerprint')),
     starts_at: time(alert.starts_at),
     ends_at: time(alert.ends_at),
     labels: texts(alert.labels, room.label, () => room.cut('labels')),

@@ -158,12 +158,12 @@ function alertEvent(message: Message, alert: Alert, room: Room): object {
     dedup_key: alertKey(alert),
     payload: {
       summary: cut(headline(alert), 1024, () => room.cut('summary')),
-      source: sourceOf(labels, message),
+      source: sourceOf(labels, message, room),
       severity: severityFor([alert], room),
       timestamp: end([alert]) ?? beginning([alert]),
-      component: short(labels.component || labels.service || labels.job),
-      group: short(labels.cluster || labels.namespace),
-      class: short(alert.alert_name),
+      component: short(labels.component || labels.service || labels.job, () => room.cut('component')),
+      group: short(labels.cluster || labels.namespace, () => room.cut('group')),
+      class: short(alert.alert_name, () => room.cut('class')),
       custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
     },
     ...context(message, annotations, alert.generator_url)
@@ -181,16 +181,19 @@ function groupEvent(message: Message, room: Room): object {
     dedup_key: groupKey(message),
     payload: {
       summary: cut(groupHeadline(message), 1024, () => room.cut('summary')),
-      source: sourceOf(labels, message),
+      source: sourceOf(labels, message, room),
       severity: severityFor(alerts, room),
       timestamp: (firing ? undefined : end(alerts)) ?? beginning(alerts),
-      component: short(labels.component || labels.service || labels.job),
-      group: short(labels.cluster || labels.namespace),
-      class: short(labels.alertname),
+      component: short(labels.component || labels.service || labels.job, () => room.cut('component')),
+      group: short(labels.cluster || labels.namespace, () => room.cut('group')),
+      class: short(labels.alertname, () => room.cut('class')),
       custom_details: {
         late_by: lateBy(message),
         alerts: counts(message),
-        details: shown.map(alert => ({ alert_name: short(alert.alert_name), ...detailsOf(alert, room) })),
+        details: shown.map(alert => ({
+          alert_name: short(alert.alert_name, () => room.cut('alert_name')),
+          ...detailsOf(alert, room)
+        })),
         not_shown: alerts.length - shown.length + notification.truncated_alerts || undefined
       }
     },
@@ -204,7 +207,7 @@ function changeEvent(message: Message, alert: Alert, room: Room): object {
   return {
     payload: {
       summary: cut(ended + headline(alert), 1024, () => room.cut('summary')),
-      source: sourceOf(alert.labels, message),
+      source: sourceOf(alert.labels, message, room),
       timestamp: end([alert]) ?? beginning([alert]),
       custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
     },
@@ -239,15 +242,14 @@ function severityFor(alerts: readonly Alert[], room: Room): string {
 }
 
 /** PagerDuty wants a source: the most telling of what names the place. */
-function sourceOf(labels: Readonly<Record<string, string>>, { notification }: Message): string {
+function sourceOf(labels: Readonly<Record<string, string>>, { notification }: Message, room: Room): string {
   const { instance, host, node, pod, cluster, namespace, job } = labels
-  return (
-    short(instance || host || node || pod || cluster || namespace || job || notification.external_url) ?? 'alert-fanout'
-  )
+  const source = instance || host || node || pod || cluster || namespace || job || notification.external_url
+  return short(source, () => room.cut('source')) ?? 'alert-fanout'
 }
 
-function short(text: string | undefined): string | undefined {
-  return text ? cut(text, 255) : undefined
+function short(text: string | undefined, onCut: () => void): string | undefined {
+  return text ? cut(text, 255, onCut) : undefined
 }
 
 function lateBy(message: Message): string | undefined {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import type { Alert } from '../../src/alert.js'
 import type { Message, WireRequest } from '../../src/targets/contract.js'
 import { judgeByStatus } from '../../src/targets/failures.js'
 import { readTarget, type Target } from '../../src/targets/target.js'
@@ -215,6 +216,23 @@ t.test('the summary is cut at 1,024 characters and says so', async t => {
   t.equal([...summary].length, 1024)
   t.ok(summary.endsWith('😀…'))
   t.strictSame(truncated, ['summary'])
+})
+
+t.test('each short field that is cut counts', async t => {
+  const long = 'x'.repeat(300)
+  const cutOf = (overrides: Partial<Alert>, per: string) => {
+    const truncated: string[] = []
+    const alerts = [alertOf({ annotations: {}, ...overrides })]
+    const common_labels = alerts[0]!.labels
+    const notification = { ...notificationWith(alerts), common_labels }
+    requestsOf(messageOf({ notification, truncated: field => truncated.push(field) }), { per })
+    return truncated.sort()
+  }
+  const labels = { alertname: long, instance: long, service: long, cluster: long, severity: 'info' }
+  const short = ['class', 'component', 'group', 'source']
+  t.strictSame(cutOf({ labels, alert_name: long }, 'alert'), short)
+  t.strictSame(cutOf({ labels, alert_name: long }, 'group'), ['alert_name', ...short])
+  t.strictSame(cutOf({ fingerprint: long }, 'alert'), ['fingerprint'])
 })
 
 t.test('per group, a storm is one event that resolves when all of it has', async t => {
