@@ -95,7 +95,7 @@ function titleOf(message: Message): string {
     // Else nobody would see that it may not be over.
     ...(firing === 0 && left > 0 ? [`NOT LISTED:${left}`] : [])
   ].join(', ')
-  const names = [...new Set(alerts.map(nameOf))].slice(0, mostAlerts).map(oneLine).join(', ')
+  const names = [...new Set(alerts.map(nameOf))].slice(0, mostAlerts).join(', ')
   const group = Object.entries(notification.group_labels).flatMap(([name, value]) =>
     name === 'alertname' ? [] : [value]
   )
@@ -103,7 +103,7 @@ function titleOf(message: Message): string {
 }
 
 function nameOf(alert: Alert): string {
-  return alert.alert_name || 'Alert without a name'
+  return oneLine(alert.alert_name) || 'Alert without a name'
 }
 
 function summaryOf({ annotations }: Alert): string {
@@ -159,7 +159,7 @@ function alertText(alert: Alert, max: number, message: Message): string {
   const state =
     alert.status === 'firing' ? `firing since ${timeOf(alert.starts_at)}` : `resolved ${timeOf(alert.ends_at ?? '')}`
   const severity = take('severity', oneLine(severityOf(alert) ?? ''), 50)
-  const name = take('alert_name', oneLine(nameOf(alert)), 200)
+  const name = take('alert_name', nameOf(alert), 200)
   const title = [`*${name}*`, severity, state].filter(Boolean).join(' · ')
   room -= state.length + 10
 

@@ -80,6 +80,14 @@ t.test('each alert tells its name, severity, state, texts, labels, classificatio
   ])
 })
 
+t.test('a name of blanks is none', async t => {
+  for (const alert_name of ['', ' ', '\n\t\u00a0']) {
+    const told = lines({ alert_name })
+    t.equal(told[0], '[FIRING:1] Alert without a name')
+    t.match(told[1], /^\*Alert without a name\* · critical · firing since /)
+  }
+})
+
 t.test('no text of an alert can mention anyone, link anywhere or end a code span', async t => {
   const text = '<!channel> @here <https://evil.example.com|click> & `code`'
   const message = messageOf({
