@@ -35,8 +35,8 @@ export function groupKey({ notification, alerts }: Message): string {
 }
 
 /**
- * `resolved` only if all of the group is: of those that Alertmanager left out (its `max_alerts`) none says that it is over,
- * and its own status is of those that it lists.
+ * `resolved` only if all of the group is: of those that Alertmanager left out nothing is known, and its own status is of
+ * those that it lists (`max_alerts` of prometheus/alertmanager notify/webhook truncates before the status is computed).
  */
 export function groupStatusOf({ notification, alerts }: Message): AlertStatus {
   return notification.truncated_alerts > 0 ? 'firing' : statusOf(alerts)

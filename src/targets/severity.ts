@@ -1,8 +1,8 @@
 import { type Alert, severityOf, statusOf } from '../alert.js'
 
 /**
- * The severities that we know, the mildest first. The empty one is an alert that says nothing, `none` that of
- * kube-prometheus' Watchdog, which always fires.
+ * The severities that we know, the mildest first. The empty one is an alert that says nothing, `none` that of the
+ * Watchdog of prometheus-operator/kube-prometheus, which always fires.
  */
 const ranks = new Map(
   ['none', 'noise', 'info', 'warning', '', 'error', 'critical'].map((severity, rank) => [severity, rank])

@@ -159,6 +159,9 @@ for (const [name, kind] of Object.entries(kinds)) {
           `${statusCode}`
         )
       }
+      if (target.wire.statusTells) {
+        for (const { body } of kind.answers ?? []) t.equal(judge(200, body).kind, 'delivered', `unread: ${body}`)
+      }
       for (const { statusCode, body, means } of kind.answers ?? []) {
         const verdict = judge(statusCode, body)
         t.equal(verdict.kind === 'failed' ? verdict.reason : verdict.kind, means, `${statusCode} ${body}`)
