@@ -166,6 +166,31 @@ onEachQueue(t, 'an incident of a group is not closed by what waited while someth
   t.same(actions().slice(3), ['resolve'])
 })
 
+onEachQueue(t, 'nor by a resolve that goes without the others of its group', async (t, queue) => {
+  const incidents = await startStandIn(t, { status: 202 })
+  const perGroup = (path: string, more: object = {}) =>
+    pagerduty('pd', `${incidents.url}/${path}`, { per: 'group', ...more })
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [perGroup('1')] })
+  const actionsOf = (path: string) =>
+    incidents.requests.filter(each => each.path.startsWith(path)).map(each => each.json().event_action)
+  await publish(service, group('g', 'A', 'B'))
+  await service.retarget([perGroup('1', { enabled: false })])
+  // A disabled target is owed no more than the resolves of what it has.
+  t.match((await publish(service, group('g', '-A', 'B'))).body.results, [{ skip_reason: 'disabled', queued: true }])
+  await service.retarget([perGroup('2')])
+  await workedOff(service)
+  t.same(actionsOf('/2'), ['trigger'])
+
+  await publish(service, group('h', 'D', 'E'))
+  incidents.answer({ status: 503 })
+  await publish(service, group('h', '-D', 'E'))
+  await publish(service, group('elsewhere', 'E'))
+  incidents.answer({ status: 202 })
+  await service.retarget([perGroup('3')])
+  await workedOff(service)
+  t.same(actionsOf('/3'), ['trigger', 'trigger'], 'E moved to another group and fires in both')
+})
+
 onEachQueue(t, 'what waits is merged up to 1,000 alerts, and each is told once all the same', async (t, queue) => {
   const hook = await startStandIn(t, { status: 503 })
   const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
