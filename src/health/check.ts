@@ -30,7 +30,10 @@ export function createCheck(rules: Egress, userAgent: string): Check {
     if (signal.aborted) stop()
     const one: OneCheck = { target, rules, userAgent, now, signal: over.signal }
     const failed = await anyOf(
-      target.wire.origins.map(origin => (target.settings.health ? ask(one, origin) : connect(one, origin)))
+      target.wire.origins.map(origin =>
+        // A rejection that nobody waits for would end the process.
+        (target.settings.health ? ask : connect)(one, origin).catch(error => failureOf(error, target.kind.title, false))
+      )
     )
     const inTime = !over.signal.aborted
     clearTimeout(timer)
@@ -58,7 +61,7 @@ function anyOf(checks: readonly Promise<Failure | undefined>[]): Promise<Failure
   })
 }
 
-function connect({ target, rules, signal }: OneCheck, origin: string): Promise<Failure | undefined> {
+async function connect({ target, rules, signal }: OneCheck, origin: string): Promise<Failure | undefined> {
   const { protocol, host, hostname, port } = new URL(origin)
   return new Promise(resolve => {
     const connector = connectorOf(target.settings, rules, signal)
@@ -92,8 +95,6 @@ async function ask(one: OneCheck, origin: string): Promise<Failure | undefined> 
     if (expect ? expect.includes(statusCode) : statusCode < 500) return undefined
     const verdict = judgeByStatus({ statusCode, headers: {}, body: '' }, title, now)
     return verdict.kind === 'failed' ? verdict : failure('rejected', `${title} answered ${statusCode}`, { statusCode })
-  } catch (error) {
-    return failureOf(error, title, false)
   } finally {
     client.destroy().catch(() => {})
   }

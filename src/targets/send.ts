@@ -241,8 +241,13 @@ export function connectorOf(
   return (options, callback) => {
     // A literal address is never looked up, so it is checked here.
     const host = options.hostname.replace(/^\[|\]$/g, '')
-    if (isIP(host) && !rules.allows(host)) callback(new BlockedAddress(), null)
-    else connect(options, callback)
+    if (isIP(host) && !rules.allows(host)) return callback(new BlockedAddress(), null)
+    try {
+      connect(options, callback)
+    } catch (error) {
+      // TLS settings that cannot be used throw at once, where nobody who connects would look for an error.
+      callback(error as Error, null)
+    }
   }
 }
 
@@ -359,6 +364,6 @@ function codeOf(error: unknown): string {
 function byPrefix(code: string): ErrorReason {
   if (code.startsWith('EAI_')) return 'dns'
   if (code.startsWith('HPE_')) return 'connection'
-  if (/^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|HOSTNAME_)/.test(code)) return 'tls'
+  if (/^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|UNABLE_TO_|HOSTNAME_)/.test(code)) return 'tls'
   return 'internal'
 }

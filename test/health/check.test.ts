@@ -104,6 +104,18 @@ t.test('what cannot be connected to fails with its reason', async t => {
   for (const [what, settings, reason] of table) t.same(await checked(settings), [reason, undefined], what)
 })
 
+t.test('what cannot even begin to connect is a failed check, with and without an HTTP check', async t => {
+  const { host, connections } = await https(t, () => {})
+  for (const health of [{}, { health: { path: '/' } }]) {
+    const target = targetOf({ type: 'webhook', url: `https://${host}/`, ...health })
+    // Settings that are refused when they are read: whatever else makes a connector throw has to end as this does.
+    const broken = { ...target, settings: { ...target.settings, tls: { cert: 'no certificate' } } }
+    const options = { timeoutMs: 5_000, now: testNow, signal: new AbortController().signal }
+    t.match(await check(broken, options), { kind: 'failed', reason: 'tls' })
+  }
+  t.equal(connections(), 0)
+})
+
 t.test('a certificate that need not be verified is not', async t => {
   const { host } = await https(t, () => {})
   t.equal(await checked({ url: `https://${host}/`, tls: { insecure_skip_verify: true } }), 'reachable')

@@ -275,6 +275,16 @@ t.test('an expired certificate is refused', async t => {
   t.strictSame(told(t, await exchange(t, receiver.origin, { tls: { ca: pem('expired.crt') } })), failedHandshake)
 })
 
+t.test('a client certificate that cannot be used is a failed handshake, time after time', async t => {
+  const receiver = await receive(t, undefined, { key, cert })
+  const target = hook({ max_concurrent: 1 })
+  // Settings that are refused when they are read: whatever else makes a connector throw has to end as this does.
+  const broken = { ...target, settings: { ...target.settings, tls: { cert: 'TOPSECRET' } } }
+  const sender = openSender(t)
+  for (let times = 0; times < 3; times++)
+    t.strictSame(told(t, await sender.send(broken, post(receiver.origin), options)), failedHandshake)
+})
+
 t.test('plain HTTP where TLS was expected is a failed handshake', async t => {
   const { port } = await receive(t)
   t.strictSame(told(t, await exchange(t, `https://127.0.0.1:${port}`)), failedHandshake)
