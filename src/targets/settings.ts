@@ -1,6 +1,7 @@
 import Type, { type Static, type TProperties } from 'typebox'
 import { Duration, type Problem, SecretText } from '../schema.js'
 import type { Secret } from '../secret.js'
+import { tlsProblems } from './tls.js'
 
 const Texts = (description: string) =>
   Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description }))
@@ -116,9 +117,9 @@ const ownOfConnection = new Set(
   )
 )
 
-/** Common rules that a schema cannot say: what no request could carry, and times that would never end. */
+/** Common rules that a schema cannot say: what no request or connection could carry, and times that would never end. */
 export function commonProblems(settings: TargetSettings & { token?: Secret }, root: string): Problem[] {
-  const { headers = {}, auth, token, timeout, rate_limit } = settings
+  const { headers = {}, auth, token, timeout, rate_limit, tls } = settings
   const problems: Problem[] = []
   const at = (name: string) => (root === '' ? name : `${root}.${name}`)
   const checkName = (field: string, name: string) => {
@@ -148,7 +149,7 @@ export function commonProblems(settings: TargetSettings & { token?: Secret }, ro
   }
   checkTime('timeout', timeout)
   checkTime('rate_limit.per', rate_limit?.per)
-  return problems
+  return tls ? [...problems, ...tlsProblems(tls, at)] : problems
 }
 
 /**

@@ -221,3 +221,22 @@ t.test('an edit of the targets is in use without a restart; one with an error ke
     ['/changed', '/newer']
   )
 })
+
+t.test(
+  'a target whose TLS settings cannot be used is refused, at the start and on an edit; the others go on',
+  async t => {
+    const hook = await startStandIn(t)
+    const good = webhook('good', hook.url)
+    const bad = webhook('bad', 'https://127.0.0.1:1/', { tls: { cert: 'no certificate', key: 'no key' } })
+    const service = await startTestService(t, { targets: [good, bad] })
+    const invalid = async () => (await service.get('/status')).body.discovery.invalid
+    const expected = [{ name: 'bad', problems: [{ field: /tls\.cert$/ }, { field: /tls\.key$/ }] }]
+    t.match(await invalid(), expected)
+    await service.retarget([good])
+    t.strictSame(await invalid(), [])
+    await service.retarget([good, bad])
+    t.match(await invalid(), expected)
+    t.match(await service.post(publishPaths.all, oneAlert()), { status: 200, body: { success_count: 1 } })
+    t.equal(hook.requests.length, 1)
+  }
+)
