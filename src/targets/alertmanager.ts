@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import Type, { type Static } from 'typebox'
 import type { Alert } from '../alert.js'
-import { Duration, SecretText } from '../schema.js'
+import { Duration, type Problem, SecretText } from '../schema.js'
 import { type Address, addressOf, fieldOf, urlProblems } from './address.js'
 import type { Message, OpenTarget, TargetKind, Verdict, WireAnswer, WireRequest } from './contract.js'
 import { failure, judgeByStatus } from './failures.js'
@@ -21,7 +21,8 @@ const schema = settingsOf(
     ),
     hold: Duration({
       default: '5h',
-      description: 'How long a firing alert stays firing there without news; above the repeat_interval of the sender.'
+      description:
+        'How long a firing alert stays firing there without news, from 1s to 30d; above the repeat_interval of the sender.'
     })
   },
   [
@@ -46,13 +47,17 @@ export const alertmanager: TargetKind<Settings> = {
   audience: 'incident',
   succeedsWith: 'any',
   lane: () => 'group',
-  check({ url, urls }, root) {
-    if (!url && !urls) {
-      return [{ field: fieldOf(root, 'url'), message: 'is required', suggestion: 'add url, or urls for a cluster' }]
+  check({ url, urls, hold }, root) {
+    const missing = {
+      field: fieldOf(root, 'url'),
+      message: 'is required',
+      suggestion: 'add url, or urls for a cluster'
     }
     return [
+      ...(url || urls ? [] : [missing]),
       ...(url ? urlProblems(url, fieldOf(root, 'url')) : []),
-      ...(urls ?? []).flatMap((peer, index) => urlProblems(peer, `${fieldOf(root, 'urls')}[${index}]`))
+      ...(urls ?? []).flatMap((peer, index) => urlProblems(peer, `${fieldOf(root, 'urls')}[${index}]`)),
+      ...holdProblems(hold, fieldOf(root, 'hold'))
     ]
   },
   open({ url, urls, hold }): OpenTarget {
@@ -69,6 +74,12 @@ export const alertmanager: TargetKind<Settings> = {
       answer: (answer, message, request) => answered(answer, request as Post, { message, hold })
     }
   }
+}
+
+/** Without any, an alert would be over as it arrives; with far too much, its end could not be written as a time. */
+function holdProblems(hold: number, field: string): Problem[] {
+  if (hold >= 1_000 && hold <= 30 * 86_400_000) return []
+  return [{ field, message: 'is not from 1s to 30d', suggestion: 'write it as 5h: above the sender’s repeat_interval' }]
 }
 
 /** By its address, so that a change of order moves no part to another peer. */

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Alert } from '../../src/alert.js'
 import type { WireAnswer, WireRequest } from '../../src/targets/contract.js'
+import { readTarget } from '../../src/targets/target.js'
 import { startAlertmanager } from '../support/alertmanager.js'
 import { answerOf, drive, targetOf } from '../support/drive.js'
 import { alertOf, messageOf, notificationOf, notificationWith, testNow } from '../support/messages.js'
@@ -104,18 +105,23 @@ t.test('what waits for a peer that has left goes to one that is still there', as
   t.equal(target.wire.requests(messageOf({ part: 'peer-gone' }))[0]!.origin, 'http://am-1.example.com:9093')
 })
 
+/** The fields of settings that are refused. */
+const problems = (own: object) => {
+  const reading = readTarget({ name: 'target', type: 'alertmanager', ...own })
+  return reading.ok ? [] : reading.problems.map(({ field }) => field)
+}
+
 t.test('url and urls: one of them is needed, and each has to be a URL', async t => {
-  const problems = (own: object) => {
-    try {
-      targetOf({ type: 'alertmanager', ...own })
-      return []
-    } catch (error) {
-      return JSON.parse((error as Error).message).map((problem: { field: string }) => problem.field)
-    }
-  }
   t.same(problems({}), ['url'])
   t.same(problems({ urls: ['http://a', 'ftp://b'] }), ['urls[1]'])
   t.same(problems({ url: 'http://a', urls: ['http://b'] }), [])
+})
+
+t.test('a hold that would end an alert at once, or that no time can be written of, is refused', async t => {
+  for (const hold of ['0s', '0.9ms', '999ms', '30.1d', '1000000000d', `${'9'.repeat(400)}d`])
+    t.same(problems({ ...settings, hold }), ['hold'], hold)
+  t.same(problems({ hold: '0s' }), ['url', 'hold'])
+  for (const hold of ['1s', '30d']) t.same(problems({ ...settings, hold }), [], hold)
 })
 
 t.test('a refused list is halved until the bad alerts stand alone; the good ones are stored', async t => {
