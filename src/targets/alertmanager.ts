@@ -150,7 +150,9 @@ function answered(answer: WireAnswer, request: Post, { message, hold }: { messag
 function wireAlert(alert: Alert, now: number, hold: number) {
   const starts = timeOf(alert.starts_at, now)
   const ends =
-    alert.status === 'firing' ? timeOf('', Math.max(now, starts.ms) + hold) : timeOf(alert.ends_at ?? '', now)
+    alert.status === 'firing'
+      ? timeOf('', Math.min(Math.max(now, starts.ms) + hold, lastMs))
+      : timeOf(alert.ends_at ?? '', now)
   return {
     labels: alert.labels,
     annotations: { ...classificationOf(alert), ...alert.annotations },
@@ -161,10 +163,14 @@ function wireAlert(alert: Alert, now: number, hold: number) {
   }
 }
 
+// RFC 3339 has years of four digits.
+const firstMs = Date.parse('0000-01-01T00:00:00Z')
+const lastMs = Date.parse('9999-12-31T23:59:59.999Z')
+
 /** A time as it was written if that is RFC 3339, which alone Alertmanager reads; else rewritten, or the one to fall back on. */
 function timeOf(written: string, fallbackMs: number): { ms: number; text: string } {
   const ms = Date.parse(written)
-  if (Number.isNaN(ms)) return { ms: fallbackMs, text: new Date(fallbackMs).toISOString() }
+  if (!(ms >= firstMs && ms <= lastMs)) return { ms: fallbackMs, text: new Date(fallbackMs).toISOString() }
   return { ms, text: time(written)?.toUpperCase() ?? new Date(ms).toISOString() }
 }
 
