@@ -6,6 +6,7 @@ import { Connections } from './connections.js'
 import type { ErrorReason, Failure, WireAnswer, WireRequest } from './contract.js'
 import { BlockedAddress, type Egress } from './egress.js'
 import { failure } from './failures.js'
+import { keyOf } from './hmac.js'
 import type { Auth, TargetSettings } from './settings.js'
 import type { Target } from './target.js'
 
@@ -293,7 +294,7 @@ function credentials(auth: Auth): string[] {
  * Source: the Standard Webhooks specification, "Signature scheme" (symmetric, `v1`; `whsec_` secrets are base64).
  */
 function signer(auth: Extract<Auth, { type: 'hmac' }>): Sign {
-  const keys = [auth.secret, auth.previous_secret].flatMap(secret => (secret ? [keyOf(secret.reveal())] : []))
+  const keys = [auth.secret, auth.previous_secret].flatMap(secret => (secret && keyOf(secret.reveal())) ?? [])
   return (request, { deliveryKey, now }) => {
     const timestamp = String(Math.floor(now / 1000))
     const signatures = keys.map(key => {
@@ -304,10 +305,6 @@ function signer(auth: Extract<Auth, { type: 'hmac' }>): Sign {
     })
     return ['webhook-id', deliveryKey, 'webhook-timestamp', timestamp, 'webhook-signature', signatures.join(' ')]
   }
-}
-
-function keyOf(secret: string): Buffer {
-  return secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : Buffer.from(secret)
 }
 
 const reasonOfCode: Record<string, ErrorReason> = {

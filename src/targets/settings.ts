@@ -1,6 +1,7 @@
 import Type, { type Static, type TProperties } from 'typebox'
 import { Duration, type Problem, SecretText } from '../schema.js'
 import type { Secret } from '../secret.js'
+import { keyOf } from './hmac.js'
 import { tlsProblems } from './tls.js'
 
 const Texts = (description: string) =>
@@ -32,6 +33,8 @@ export type Filter = Static<typeof Filter>
 
 const headerName = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$"
 
+const signingSecret = 'whsec_ and the base64 of at least 8 bytes; a secret without whsec_ is taken as raw bytes'
+
 export const Auth = Type.Union([
   Type.Object({ type: Type.Literal('bearer'), token: SecretText() }, { additionalProperties: false }),
   Type.Object(
@@ -47,7 +50,11 @@ export const Auth = Type.Union([
     { additionalProperties: false }
   ),
   Type.Object(
-    { type: Type.Literal('hmac'), secret: SecretText(), previous_secret: Type.Optional(SecretText()) },
+    {
+      type: Type.Literal('hmac'),
+      secret: SecretText({ description: signingSecret }),
+      previous_secret: Type.Optional(SecretText({ description: signingSecret }))
+    },
     { additionalProperties: false }
   )
 ])
@@ -132,6 +139,10 @@ export function commonProblems(settings: TargetSettings & { token?: Secret }, ro
       problems.push({ field: at(field), message: 'cannot stand in a header', suggestion })
     }
   }
+  const checkKey = (field: string, secret: Secret | undefined) => {
+    if (secret && !keyOf(secret.reveal()))
+      problems.push({ field: at(field), message: 'is no signing secret', suggestion: `write ${signingSecret}` })
+  }
   const checkTime = (field: string, ms: number | undefined) => {
     if (ms === 0)
       problems.push({ field: at(field), message: 'must be more than 0', suggestion: 'write it as 1s or 10s' })
@@ -146,6 +157,10 @@ export function commonProblems(settings: TargetSettings & { token?: Secret }, ro
   if (auth?.type === 'api_key') {
     checkName('auth.header', auth.header)
     checkValue('auth.value', auth.value)
+  }
+  if (auth?.type === 'hmac') {
+    checkKey('auth.secret', auth.secret)
+    checkKey('auth.previous_secret', auth.previous_secret)
   }
   checkTime('timeout', timeout)
   checkTime('rate_limit.per', rate_limit?.per)

@@ -115,10 +115,37 @@ for (const [what, settings, expected] of [
     { auth: { type: 'api_key', header: 'Host', value: 'x' } },
     'auth.header is a header of the connection itself'
   ],
+  ['a signing secret of nothing', { auth: { type: 'hmac', secret: 'whsec_' } }, 'auth.secret is no signing secret'],
+  [
+    'a signing secret that is no base64',
+    { auth: { type: 'hmac', secret: 'whsec_topsecret-topsecret' } },
+    'auth.secret is no signing secret'
+  ],
+  [
+    'a signing secret with a newline',
+    { auth: { type: 'hmac', secret: 'whsec_ZXhhbXBsZS1zaWduaW5nLXNlY3JldA==\n' } },
+    'auth.secret is no signing secret'
+  ],
+  [
+    'a signing secret of seven bytes',
+    { auth: { type: 'hmac', secret: 'whsec_c2V2ZW4hIQ==' } },
+    'auth.secret is no signing secret'
+  ],
+  [
+    'a previous signing secret that is cut off',
+    { auth: { type: 'hmac', secret: 'plain text', previous_secret: 'whsec_ZXhhbXBsZ' } },
+    'auth.previous_secret is no signing secret'
+  ],
   ['a timeout of nothing', { timeout: '0s' }, 'timeout must be more than 0'],
   ['a rate per no time', { rate_limit: { requests: 1, per: '0s', burst: 1 } }, 'rate_limit.per must be more than 0']
 ] as const) {
   t.test(`${what} is refused`, async t => t.strictSame(problems({ ...hook, ...settings }), [expected]))
+}
+
+for (const secret of ['whsec_ZWlnaHQhISE=', 'whsec_ZWlnaHQhISE', 'plain', 'WHSEC_x']) {
+  t.test(`the signing secret ${secret} is taken`, async t =>
+    t.strictSame(problems({ ...hook, auth: { type: 'hmac', secret } }), [])
+  )
 }
 
 t.test('a bot token with a newline is refused', async t => {
