@@ -1,5 +1,8 @@
-import { parseDocument } from 'yaml'
+import { isAlias, isCollection, isPair, isScalar, parseDocument } from 'yaml'
 import type { Reading } from '../schema.js'
+
+/** Characters that aliases may add to a document: a thousand targets may share 32 KiB each. */
+const maxAliased = 32 * 1024 ** 2
 
 /**
  * Reads YAML or JSON (which YAML includes). The problem names the place but never shows what stands there: the text may
@@ -12,11 +15,41 @@ export function readDocument(text: string, field: string): Reading<unknown> {
   const error = document.errors[0] ?? document.warnings[0]
   const place = error?.linePos ? ` (line ${error.linePos[0].line}, column ${error.linePos[0].col})` : ''
   if (error) return unreadable(field, `is not valid YAML or JSON${place}: ${words(error.code)}`)
+  if (writtenOut(document.contents) > text.length + maxAliased)
+    return unreadable(
+      field,
+      'is too long: written out, its aliases come to more than 32 MiB, or one holds itself',
+      inFull
+    )
   try {
-    return { ok: true, value: document.toJS() }
+    // The library's own limit counts how often an anchor is used, a hundred times at most: too few for targets that share
+    // one, and no bound on what merge keys come to.
+    return { ok: true, value: document.toJS({ maxAliasCount: -1 }) }
   } catch {
-    return unreadable(field, 'is not valid YAML or JSON: an alias that is unknown or used too often')
+    return unreadable(
+      field,
+      'is not valid YAML or JSON: an alias of an unknown anchor, or a merge key of no map',
+      inFull
+    )
   }
+}
+
+/**
+ * Characters of a document's values with every alias written out, which a few lines can make any number; infinite if an
+ * anchor holds itself.
+ */
+function writtenOut(node: unknown, anchors = new Map<string, number>()): number {
+  // An unknown one is found out when it is resolved.
+  if (isAlias(node)) return anchors.get(node.source) ?? 0
+  if (isPair(node)) return writtenOut(node.key, anchors) + writtenOut(node.value, anchors)
+  if (!isScalar(node) && !isCollection(node)) return 0
+  const { anchor } = node
+  if (anchor) anchors.set(anchor, Number.POSITIVE_INFINITY)
+  const size = isScalar(node)
+    ? String(node.value).length + 1
+    : node.items.reduce<number>((sum, item) => sum + writtenOut(item, anchors), 1)
+  if (anchor) anchors.set(anchor, size)
+  return size
 }
 
 /**
@@ -33,8 +66,11 @@ function jsonIn(text: string): unknown {
   }
 }
 
-function unreadable(field: string, message: string): Reading<unknown> {
-  return { ok: false, problems: [{ field, message, suggestion: 'check the indentation, the quotes and the brackets' }] }
+const inFull = 'write in full what the alias stands for'
+const anyMark = 'check the indentation, the quotes and the brackets'
+
+function unreadable(field: string, message: string, suggestion = anyMark): Reading<unknown> {
+  return { ok: false, problems: [{ field, message, suggestion }] }
 }
 
 function words(code: string): string {

@@ -32,3 +32,31 @@ t.test('what JSON says twice is refused, as in YAML', async t => {
     t.match(reading, { ok: false, problems: [{ field: 'config', message: /duplicate key/ }] }, text)
   }
 })
+
+t.test('thousands of targets may share an anchor, by an alias or a merge key', async t => {
+  const ca = 'x'.repeat(4_000)
+  const targets = Array.from({ length: 3_000 }, (_, index) => `- { <<: *base, name: t${index}, headers: *headers }\n`)
+  const text = `x: { base: &base { tls: { ca: ${ca} } }, headers: &headers { X-A: b } }\ntargets:\n${targets.join('')}`
+  const reading = readDocument(text, 'config')
+  t.match(reading, { ok: true, value: { targets: { length: 3_000 } } })
+  const { targets: read } = (reading as { value: { targets: object[] } }).value
+  t.strictSame(read[2_999], { tls: { ca }, name: 't2999', headers: { 'X-A': 'b' } })
+})
+
+const laughs = (line: (before: string) => string) => [
+  'a0: &a0 { x: [lol, lol, lol] }',
+  ...Array.from({ length: 30 }, (_, i) => `a${i + 1}: &a${i + 1} ${line(`*a${i}`)}`)
+]
+const endless: [what: string, text: string][] = [
+  ['aliases of aliases', laughs(before => `[${Array(9).fill(before)}]`).join('\n')],
+  ['merge keys of merge keys', laughs(before => `{ <<: [${before}, ${before}], more: 1 }`).join('\n')],
+  ['a long text too often', `a: &a ${'x'.repeat(100_000)}\nb: [${Array(1_000).fill('*a')}]`],
+  ['a list that holds itself', 'a: &a [*a]'],
+  ['a list that holds itself, by a name that was taken', 'a: &a 1\nb: &a { c: [*a] }']
+]
+for (const [what, text] of endless) {
+  t.test(`a document of ${what} is refused, however short it is`, async t => {
+    const message = 'is too long: written out, its aliases come to more than 32 MiB, or one holds itself'
+    t.match(readDocument(text, 'config'), { ok: false, problems: [{ field: 'config', message }] })
+  })
+}

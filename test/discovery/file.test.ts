@@ -213,7 +213,16 @@ const unreadable: [what: string, text: string, message: string][] = [
     '{"targets": [],\n"targets": []}',
     'is not valid YAML or JSON (line 2, column 1): duplicate key'
   ],
-  ['refers to nothing', 'targets: *x', 'is not valid YAML or JSON: an alias that is unknown or used too often']
+  [
+    'refers to nothing',
+    'targets: *x',
+    'is not valid YAML or JSON: an alias of an unknown anchor, or a merge key of no map'
+  ],
+  [
+    'merges what is no map',
+    'targets: []\n<<: 1',
+    'is not valid YAML or JSON: an alias of an unknown anchor, or a merge key of no map'
+  ]
 ]
 for (const [what, text, message] of unreadable) {
   t.test(`a file that ${what} stops the start, and later changes nothing`, async t => {
