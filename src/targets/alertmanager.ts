@@ -149,13 +149,15 @@ function answered(answer: WireAnswer, request: Post, { message, hold }: { messag
  */
 function wireAlert(alert: Alert, now: number, hold: number) {
   const starts = timeOf(alert.starts_at, now)
+  // An annotation without a name would have the alert refused.
+  const { '': _, ...annotations } = alert.annotations
   const ends =
     alert.status === 'firing'
       ? timeOf('', Math.min(Math.max(now, starts.ms) + hold, lastMs))
       : timeOf(alert.ends_at ?? '', now)
   return {
     labels: alert.labels,
-    annotations: { ...classificationOf(alert), ...alert.annotations },
+    annotations: { ...classificationOf(alert), ...annotations },
     // A start after the end is refused.
     startsAt: starts.ms > ends.ms ? ends.text : starts.text,
     endsAt: ends.text,
@@ -186,7 +188,13 @@ function classificationOf({ classification, enrichment }: Alert): Record<string,
   }
 }
 
-/** Whether Go's `url.ParseRequestURI` takes it too: Alertmanager answers 422 for all if one is none. */
+const authority = /^https?:\/\/([\w.~:%-]+@)?([\w.~-]+|\[[\da-f:.]+\])(:\d*)?([/?]|$)/i
+const unsafe = /[\s\p{Cc}\p{Cs}]|%(?![\da-f]{2})/iu
+
+/**
+ * Whether Go takes it for a URI too, which is stricter than `URL` about all that stands before the path: Alertmanager
+ * refuses the whole alert otherwise, so what may be in doubt is none.
+ */
 function isUri(text: string | undefined): text is string {
-  return text !== undefined && URL.canParse(text) && !/[\s\p{Cc}\p{Cs}]|%(?![0-9a-f]{2})/iu.test(text)
+  return text !== undefined && authority.test(text) && !unsafe.test(text) && URL.canParse(text)
 }

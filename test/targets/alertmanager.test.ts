@@ -63,10 +63,56 @@ t.test('odd times become ones that Alertmanager takes', async t => {
   for (const [alert, startsAt, endsAt] of cases) t.match(wireOf(alert), { startsAt, endsAt }, JSON.stringify(alert))
 })
 
-t.test('a generator URL that is none is left out: it would have all alerts refused', async t => {
-  for (const generator_url of ['', 'no url', 'http://', 'http://p/a b', 'http://p/%zz', 'http://p/\n', '/graph']) {
+const noUris = [
+  '',
+  'no url',
+  '/graph',
+  'http:graph',
+  'http:/p/graph',
+  'http://',
+  'http://p/a b',
+  'http://p/%zz',
+  'http://p/\n',
+  'http://a b/',
+  'http://{host}/graph',
+  'http://%61/',
+  'http://a`b/',
+  'http://a^b/',
+  'http://a|b/',
+  'http://a\\b/',
+  'http://a#b/',
+  'http://a:b/',
+  'http://::1/',
+  'http://[::1/',
+  'http://[a]/',
+  'http://user:p^w@h/',
+  'http://user:p%w@h/',
+  'http://a@b@c/',
+  'mailto:ops@example.com'
+]
+const uris = [
+  'http://prometheus:9090/graph?g0.expr=up%7Bjob%3D%22a%22%7D+%3E+1&g0.tab=1#top',
+  'https://Prometheus.example.com',
+  'http://a_b.svc.cluster.local:/?q={job="a"}|x^`',
+  'http://[2001:db8::1]:9090/graph',
+  'http://user:p%40w@h/',
+  'http://h?q=1',
+  'http://h/<{"^`|\\ü/☃'
+]
+
+t.test('a generator URL that Alertmanager might refuse is left out: it would have the whole alert refused', async t => {
+  for (const generator_url of noUris)
     t.notOk('generatorURL' in wireOf({ generator_url }), JSON.stringify(generator_url))
-  }
+  for (const generator_url of uris) t.equal(wireOf({ generator_url }).generatorURL, generator_url)
+})
+
+t.test('an annotation without a name is left out, a label without one is not: it is part of the identity', async t => {
+  const { labels, annotations } = wireOf({
+    labels: { alertname: 'A', '': 'x' },
+    annotations: { '': 'x', summary: 'y' }
+  })
+  t.same(labels, { alertname: 'A', '': 'x' })
+  t.same(annotations, { summary: 'y' })
 })
 
 t.test('classification and enrichment become annotations, not labels', async t => {
@@ -159,6 +205,18 @@ t.test('a fault while a list is halved is that fault, and all of it is tried aga
 t.test('a list that is refused once only is delivered in the end', async t => {
   const answers = [422, 200, 200]
   t.equal((await drive(targetOf(settings), named('a', 'b'), () => answerOf(answers.shift()!))).outcome, 'delivered')
+})
+
+t.test('a real Alertmanager takes every alert, whatever generates it', async t => {
+  if (!needs(t, 'prometheus-alertmanager')) return
+  const { url } = await startAlertmanager(t)
+  const send = async ({ origin, path, method, headers, body }: WireRequest): Promise<WireAnswer> =>
+    answerOf((await fetch(origin + path, { method, headers, body: String(body) })).status)
+  const alerts = [...noUris, ...uris].map((generator_url, n) =>
+    alertOf({ labels: { alertname: 'A', n: `${n}` }, annotations: { '': 'x' }, generator_url })
+  )
+  const message = messageOf({ alerts, now: Date.now() })
+  t.equal((await drive(targetOf({ type: 'alertmanager', url }), message, send)).outcome, 'delivered')
 })
 
 t.test(
