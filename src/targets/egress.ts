@@ -2,7 +2,8 @@ import dns from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
-type Range = [ipaddr.IPv4 | ipaddr.IPv6, number]
+type Address = ipaddr.IPv4 | ipaddr.IPv6
+type Range = [Address, number]
 type Resolved = (error: NodeJS.ErrnoException | null, found: dns.LookupAddress[]) => void
 
 /** Says which addresses may be connected to. Checked on the resolved address, and the connection goes to just that one. */
@@ -33,10 +34,12 @@ export function egress(
   const denied = deny.map(rangeOf)
   const allowed = allow.map(rangeOf)
 
+  const passes = (address: Address): boolean => within(address, allowed) || !within(address, denied)
   const allows = (text: string): boolean => {
     // process() turns IPv4-mapped IPv6 addresses into the IPv4 ones that they reach.
     const address = ipaddr.process(text)
-    return within(address, allowed) || !within(address, denied)
+    const carried = carriedBy(address)
+    return passes(address) && (!carried || passes(carried))
   }
   const lookup: LookupFunction = (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, found) => {
@@ -58,6 +61,25 @@ function rangeOf(text: string): Range {
     : [base, bits]
 }
 
-function within(address: ipaddr.IPv4 | ipaddr.IPv6, ranges: readonly Range[]): boolean {
+function within(address: Address, ranges: readonly Range[]): boolean {
   return ranges.some(([base, bits]) => address.kind() === base.kind() && address.match(base, bits))
+}
+
+/** Ranges of IPv6 addresses that a translator or a tunnel takes to an IPv4 one, and the byte at which that one begins. */
+const carriers: readonly { readonly range: Range; readonly at: number }[] = [
+  // RFC 6052 and 8215: NAT64.
+  { range: ipaddr.parseCIDR('64:ff9b::/96'), at: 12 },
+  { range: ipaddr.parseCIDR('64:ff9b:1::/48'), at: 12 },
+  // RFC 3056: 6to4.
+  { range: ipaddr.parseCIDR('2002::/16'), at: 2 },
+  // RFC 4291: IPv4-compatible. RFC 7915: IPv4-translated.
+  { range: ipaddr.parseCIDR('::/96'), at: 12 },
+  { range: ipaddr.parseCIDR('::ffff:0:0:0/96'), at: 12 }
+]
+
+function carriedBy(address: Address): Address | undefined {
+  // Neither the loopback nor no address at all is IPv4-compatible, though they look so.
+  if (address.range() === 'loopback' || address.range() === 'unspecified') return undefined
+  const carrier = carriers.find(({ range }) => within(address, [range]))
+  return carrier && ipaddr.fromByteArray(address.toByteArray().slice(carrier.at, carrier.at + 4))
 }

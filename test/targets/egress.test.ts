@@ -9,6 +9,9 @@ const standard = config.ok ? listOf(config.value.EGRESS_DENY) : []
 /** The address as a URL's host carries it to the connection. */
 const hostOf = (host: string) => new URL(`http://${host}/`).hostname.replace(/^\[|\]$/g, '')
 
+/** The same of a bare IPv6 address. */
+const hostOf6 = (address: string) => hostOf(`[${address}]`)
+
 for (const host of [
   '169.254.169.254',
   '169.254.0.1',
@@ -74,6 +77,37 @@ t.test('ALLOW makes exceptions to DENY, and nothing else', async t => {
 t.test('a range of IPv4-mapped addresses means the IPv4 ones', async t => {
   const { allows } = egress(['::ffff:10.0.0.0/104'], ['::ffff:10.1.0.0/112'])
   t.strictSame(['10.2.0.1', '10.1.0.1', '11.0.0.1', '::ffff:10.2.0.1'].map(allows), [false, true, true, false])
+})
+
+const carrying = [
+  ['NAT64', (v4: string) => `64:ff9b::${v4}`],
+  ['local NAT64', (v4: string) => `64:ff9b:1:2:3:4:${v4}`],
+  ['6to4', (v4: string) => `2002:${hex(v4)}:5:6::7`],
+  ['the IPv4-compatible kind', (v4: string) => `::${v4}`],
+  ['the IPv4-translated kind', (v4: string) => `::ffff:0:${v4}`]
+] as const
+/** `10.1.2.3` → `0a01:0203` */
+const hex = (v4: string) =>
+  v4
+    .split('.')
+    .map(byte => Number(byte).toString(16).padStart(2, '0'))
+    .join('')
+    .replace(/^..../, '$&:')
+
+for (const [what, of] of carrying) {
+  t.test(`an address of ${what} is judged by the IPv4 one that it reaches as well`, async t => {
+    const { allows } = egress(['169.254.0.0/16', '10.0.0.0/8'], ['10.1.0.0/16'])
+    const judged = ['169.254.169.254', '10.2.0.1', '10.1.0.1', '8.8.8.8'].map(of).map(hostOf6)
+    t.strictSame(judged.map(allows), [false, false, true, true])
+    const itself = egress([`${hostOf6(of('8.8.8.8'))}/128`], [])
+    t.strictSame(['8.8.8.8', '8.8.4.4'].map(of).map(hostOf6).map(itself.allows), [false, true])
+    const excepted = egress(['169.254.0.0/16'], ['::/0'])
+    t.equal(excepted.allows(of('169.254.169.254')), false, 'an exception for IPv6 is none for what it reaches')
+  })
+}
+
+t.test('no address, and the loopback, carry none', async t => {
+  t.strictSame(['::', '::1', '::2'].map(egress(['0.0.0.0/8'], []).allows), [true, true, false])
 })
 
 t.test('without ranges, everything is allowed', async t => {
