@@ -262,18 +262,18 @@ function openPool(target: Target, origin: string, connect: buildConnector.connec
   })
 }
 
-const none: ReadonlySet<string> = new Set()
-
 /** What a line needs before its first connection. */
 export function openLine(target: Target, userAgent: string): Line {
   const { auth, headers: settings = {} } = target.settings
-  const names = Object.keys(settings)
-  const own = names.length > 0 ? new Set(names.map(name => name.toLowerCase())) : none
+  const own = new Set(Object.keys(settings).map(name => name.toLowerCase()))
   const headers = Object.entries(settings).flatMap(([name, value]) => [name, value.reveal()])
   const [name, value] = auth ? credentials(auth) : []
-  if (name !== undefined && value !== undefined && !own.has(name.toLowerCase())) headers.push(name, value)
+  if (name !== undefined && value !== undefined && !own.has(name.toLowerCase())) {
+    headers.push(name, value)
+    own.add(name.toLowerCase())
+  }
   if (!own.has('user-agent')) headers.push('user-agent', userAgent)
-  return { pools: new Map(), headers, own, ...(auth?.type === 'hmac' ? { sign: signer(auth) } : {}) }
+  return { pools: new Map(), headers, own, ...(auth?.type === 'hmac' ? { sign: signer(auth, own) } : {}) }
 }
 
 function credentials(auth: Auth): string[] {
@@ -293,7 +293,7 @@ function credentials(auth: Auth): string[] {
  * Standard Webhooks signature headers; two secrets while rotating give two signatures.
  * Source: the Standard Webhooks specification, "Signature scheme" (symmetric, `v1`; `whsec_` secrets are base64).
  */
-function signer(auth: Extract<Auth, { type: 'hmac' }>): Sign {
+function signer(auth: Extract<Auth, { type: 'hmac' }>, own: ReadonlySet<string>): Sign {
   const keys = [auth.secret, auth.previous_secret].flatMap(secret => (secret && keyOf(secret.reveal())) ?? [])
   return (request, { deliveryKey, now }) => {
     const timestamp = String(Math.floor(now / 1000))
@@ -303,7 +303,12 @@ function signer(auth: Extract<Auth, { type: 'hmac' }>): Sign {
         .update(request.body ?? '')
       return `v1,${hmac.digest('base64')}`
     })
-    return ['webhook-id', deliveryKey, 'webhook-timestamp', timestamp, 'webhook-signature', signatures.join(' ')]
+    const signed = [
+      ['webhook-id', deliveryKey],
+      ['webhook-timestamp', timestamp],
+      ['webhook-signature', signatures.join(' ')]
+    ]
+    return signed.flatMap(header => (own.has(header[0]!) ? [] : header))
   }
 }
 

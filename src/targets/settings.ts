@@ -147,7 +147,13 @@ export function commonProblems(settings: TargetSettings & { token?: Secret }, ro
     if (ms === 0)
       problems.push({ field: at(field), message: 'must be more than 0', suggestion: 'write it as 1s or 10s' })
   }
+  const spelt = new Set<string>()
   for (const name in headers) {
+    if (spelt.has(name.toLowerCase())) {
+      const message = 'is given twice, in two spellings'
+      problems.push({ field: at(`headers.${name}`), message, suggestion: 'remove one of the two' })
+    }
+    spelt.add(name.toLowerCase())
     checkName(`headers.${name}`, name)
     checkValue(`headers.${name}`, headers[name])
   }

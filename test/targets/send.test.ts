@@ -519,6 +519,42 @@ t.test('a target’s own headers are sent, and win over those that would be', as
   ])
 })
 
+/** What the only request had under these names, however they were spelt: each header as often as it was sent. */
+const sentAs = ({ received }: Receiver, ...names: string[]) =>
+  received[0]!.rawHeaders.flatMap((name, index, all) =>
+    index % 2 === 0 && names.includes(name.toLowerCase()) ? [[name, all[index + 1]]] : []
+  )
+
+t.test(
+  'an API key takes the place of a header that would be sent anyway, and the target’s own that of the key',
+  async t => {
+    for (const header of ['USER-AGENT', 'Content-type', 'Idempotency-key', 'TraceParent']) {
+      const auth = { type: 'api_key', header, value: 'TOPSECRET-key' }
+      const [keyed, own] = [await receive(t), await receive(t)]
+      await exchange(t, keyed.origin, { auth }, { traceparent: '00-trace-01' })
+      t.strictSame(sentAs(keyed, header.toLowerCase()), [[header, 'TOPSECRET-key']])
+      await exchange(
+        t,
+        own.origin,
+        { auth, headers: { [header.toLowerCase()]: 'mine' } },
+        { traceparent: '00-trace-01' }
+      )
+      t.strictSame(sentAs(own, header.toLowerCase()), [[header.toLowerCase(), 'mine']])
+    }
+  }
+)
+
+t.test('a target’s own headers win over those of a signature', async t => {
+  const receiver = await receive(t)
+  const headers = { 'Webhook-Id': 'mine', 'WEBHOOK-TIMESTAMP': '1' }
+  await exchange(t, receiver.origin, { headers, auth: { type: 'hmac', secret: vector.secret } })
+  t.match(sentAs(receiver, 'webhook-id', 'webhook-timestamp', 'webhook-signature').sort(), [
+    ['WEBHOOK-TIMESTAMP', '1'],
+    ['Webhook-Id', 'mine'],
+    ['webhook-signature', /^v1,/]
+  ])
+})
+
 t.test('a request that cannot be written is a failure, not a crash', async t => {
   const receiver = await receive(t)
   const broken = post(receiver.origin, { headers: { 'x-bad': 'TOPSECRET\n' } })
