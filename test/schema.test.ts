@@ -138,6 +138,15 @@ t.test('names that a record does not take are told', async t => {
   })
 })
 
+t.test('a name that holds a value, for a blank was forgotten in YAML, is told without it', async t => {
+  const strict = reader(Type.Object({ token: Type.String() }, { additionalProperties: false }))
+  const reading = strict({ 'token:xoxb-1': null }, 'targets[1]')
+  t.match(reading, { ok: false })
+  t.strictSame(!reading.ok && reading.problems.map(({ field }) => field), ['targets[1].token', 'targets[1].token…'])
+  const headers = reader(Type.Record(Type.String(), Type.String()))({ 'Authorization:Bearer xoxb-1': null }, 'headers')
+  t.match(headers, { ok: false, problems: [{ field: 'headers.Authorization…' }] })
+})
+
 t.test('what is no object at all is one problem', async t => {
   for (const input of [null, 'text', 5, []]) t.equal(problems(input, 'thing').length, 1)
 })

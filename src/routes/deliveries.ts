@@ -12,7 +12,7 @@ export const DeliveryView = Type.Object({
   target_type: Type.String(),
   state: Type.Enum([...deliveryStates], {
     description:
-      'refused: given up. failed: nobody could own it, the caller was told to try again. nothing: there was nothing to tell, e.g. a newer state came first.'
+      'refused: given up. failed: nobody could own it, the caller was told to try again. nothing: there was nothing to tell, e.g. a newer state came first, or it was merged into another delivery.'
   }),
   alert_name: Type.String({ description: 'Of the first alert.' }),
   alert_status: Type.Enum(['firing', 'resolved'], { description: 'firing if any of its alerts is.' }),

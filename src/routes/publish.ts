@@ -38,7 +38,7 @@ const common = {
   ),
   external_url: Type.Optional(Type.String({ description: 'Where the sender can be looked at.' })),
   target_names: Type.Optional(
-    Type.Array(Type.String(), { description: 'Required on the named route; narrows the others.' })
+    Type.Array(Type.String(), { description: 'Required on the named route; narrows the others. Never empty.' })
   ),
   options: Type.Optional(PublishOptions)
 }

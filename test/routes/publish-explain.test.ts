@@ -195,6 +195,29 @@ t.test('explain names what is cut to the vendors’ limits', async t => {
   }
 })
 
+t.test('what is explained was not received: no alert counts, waits for a person, or stops waiting', async t => {
+  const slack = await startStandIn(t, { status: 503 })
+  const service = await startTestService(t, {
+    env: { RETRY_BASE: '1h' },
+    targets: [{ name: 'slack', type: 'slack', url: slack.url }]
+  })
+  const value = async (name: string) => {
+    const { text } = await service.get('/metrics')
+    return Number(new RegExp(`^alert_history_publishing_${name} (\\S+)$`, 'm').exec(text)?.[1])
+  }
+  await service.post(publishPaths.explain, oneAlert('Explained'))
+  t.equal(await value('undelivered_criticals'), 0)
+  t.equal(await value('alerts_received_total{status="firing"}'), 0)
+  await service.post(publishPaths.all, oneAlert('Real'))
+  t.equal(await value('undelivered_criticals'), 1)
+  await service.post(publishPaths.explain, oneAlert('Real', { status: 'resolved' }))
+  t.equal(await value('undelivered_criticals'), 1)
+  await service.post(publishPaths.explain, '{bad')
+  t.equal(await value('alerts_invalid_total'), 0)
+  for (const bad of ['{bad', '', { alert: {} }]) await service.post(publishPaths.all, bad)
+  t.equal(await value('alerts_invalid_total'), 3)
+})
+
 /** Slack's kind writes its token into a header itself; the others' headers are hidden whole. */
 function hidden(target: string): string {
   return target === 'slack-bot' ? 'Bearer [secret]' : '[secret]'

@@ -147,7 +147,10 @@ t.test(
     t.match(yaml.headers.get('content-type'), 'application/yaml')
     t.same(parse(yaml.text), json.body)
     for (const path of Object.values(publishPaths)) t.ok(json.body.paths[path]?.post, path)
-    t.match((await service.get('/docs')).headers.get('content-type'), 'text/html')
+    const docs = await service.get('/docs')
+    t.match(docs.headers.get('content-type'), 'text/html')
+    t.match(docs.headers.get('content-security-policy'), "script-src 'self'")
+    t.notMatch(docs.headers.get('content-security-policy'), 'upgrade-insecure-requests', 'it is read over HTTP, too')
     t.match((await service.get('/metrics')).headers.get('content-type'), 'text/plain')
   }
 )
@@ -166,4 +169,19 @@ t.test('a body that the API calls required may not be left out, any other may', 
     '/api/v1/dead-letters/{id}/replay': false,
     '/api/v1/dead-letters/replay': false
   })
+})
+
+t.test('a target that is not valid is logged once, and when all are valid again', async t => {
+  const service = await startTestService(t, {
+    env: { LOG_LEVEL: 'info' },
+    targets: [{ name: 'wrong', type: 'webhook', url: 'nonsense' }]
+  })
+  const told = () =>
+    service.logs.flatMap(({ msg, target, problem }) => (/valid/.test(String(msg)) ? [[msg, target, problem]] : []))
+  t.match(told(), [['a target is not valid', 'wrong', /^targets\[0\]\.url .+: .+/]])
+  const good = { name: 'good', type: 'webhook', url: 'http://127.0.0.1:9' }
+  await service.retarget([{ name: 'wrong', type: 'webhook', url: 'nonsense' }, good])
+  t.equal(told().length, 1)
+  await service.retarget([good])
+  t.match(told().slice(1), [['all targets are valid again']])
 })
