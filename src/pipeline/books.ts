@@ -22,11 +22,10 @@ export interface BooksDeps {
 
 /** How what became of an entry is said in the store's terms, and how it gets there. */
 export interface Books {
-  /** The states of the alerts at one target, as `next` makes them; undefined leaves one as it is. */
+  /** The states of the alerts where they go, as `next` makes them; undefined leaves one as it is. */
   states(
-    target: string,
-    alerts: readonly Sequenced[],
-    next: (before: TargetState | undefined, item: Sequenced) => TargetState | undefined
+    entries: readonly Pick<Entry, 'target' | 'peer' | 'alerts'>[],
+    next: (before: TargetState | undefined, item: Sequenced, field: string) => TargetState | undefined
   ): Change[] | Promise<Change[]>
   addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void
   /** A dead letter is kept. */
@@ -49,19 +48,24 @@ export const ledgerMs = dayMs
 
 export function createBooks({ store, retentionMs, now }: BooksDeps): Books {
   return {
-    states(target, alerts, next) {
-      const field = stateField(target)
+    states(entries, next) {
+      const alerts = entries.length === 1 ? entries[0]!.alerts : entries.flatMap(entry => entry.alerts)
+      const fields = entries.flatMap(({ target, peer, alerts }) => {
+        const field = stateField(target, peer)
+        return alerts.map(() => field)
+      })
       const expiry = now()
       const make = (records: readonly (Fields | undefined)[]): Change[] =>
         alerts.flatMap((item, index) => {
-          const state = next(unpackState(records[index]?.[field]), item)
+          const field = fields[index]!
+          const state = next(unpackState(records[index]?.[field]), item, field)
           if (!state) return []
           const expiresAt = expiry + stateMs[item.alert.status]
           return { id: alertId(item.alert.fingerprint), set: { [field]: packState(state) }, expiresAt }
         })
       const records = store.read(
         alerts.map(({ alert }) => alertId(alert.fingerprint)),
-        store.shared ? alerts.map(() => [field]) : undefined
+        store.shared ? fields.map(field => [field]) : undefined
       )
       return records instanceof Promise ? records.then(make, () => make([])) : make(records)
     },

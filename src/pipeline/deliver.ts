@@ -16,7 +16,7 @@ import { recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { createRecall, type Known } from './recall.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
-import { alertsOf, carry, fingerprintsOf, goesWhole, isSettled, mostMerged, narrow, plan, tells } from './takeover.js'
+import { alertsOf, carry, goesWhole, isSettled, lanesOf, mostMerged, narrow, plan, tells } from './takeover.js'
 import type { Span, Tracer } from './tracer.js'
 import { isMany, turn } from './turn.js'
 
@@ -112,7 +112,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     events.started(job)
     const span = tracer?.delivery(job)
     if (span) job.traceparent = span.traceparent
-    const ticket = job.ticket ?? job.live.lanes.take(fingerprintsOf(job.entry.alerts))
+    const ticket = job.ticket ?? job.live.lanes.take(lanesOf(job.entry))
     return { job, ticket, span, startedAt, done }
   }
 
@@ -190,7 +190,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       return false
     }
     if (!store.shared) return true
-    const names = fingerprintsOf(job.entry.alerts).map(name => laneId(job.live.name, name))
+    const names = lanesOf(job.entry).map(lane => laneId(job.live.name, lane))
     while (!job.hurry.over) {
       const hold = await store.hold(names)
       if (hold) {
@@ -281,9 +281,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   async function holdAll(courses: readonly Course[], { holds }: Held): Promise<boolean> {
-    const lanes = courses.flatMap(({ job }) =>
-      fingerprintsOf(job.entry.alerts).map(name => laneId(job.live.name, name))
-    )
+    const lanes = courses.flatMap(({ job }) => lanesOf(job.entry).map(lane => laneId(job.live.name, lane)))
     const hold = await store.hold(distinct(lanes))
     if (hold) holds.push(hold)
     return hold !== undefined
@@ -370,24 +368,25 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const ids = waiting.filter(id => !inHand.has(id)).slice(0, mostMerged)
     if (ids.length === 0) return false
     const records = await store.read(ids.map(entryId))
-    const own = new Set(job.entry.alerts.map(({ alert }) => alert.fingerprint))
+    const { peer } = job.entry
+    const own = new Set(lanesOf(job.entry))
     const taken: Entry[] = []
     for (const record of records) {
       const entry = record as unknown as Entry | undefined
       if (!entry || entry.type !== job.live.type) continue
-      const more = fingerprintsOf(entry.alerts).filter(name => !own.has(name))
+      const more = lanesOf({ peer, alerts: entry.alerts }).filter(lane => !own.has(lane))
       if (more.length > 0 && own.size + more.length > mostMerged) continue
       const ticket = job.live.lanes.tryTake(more)
       if (!ticket) continue
       const hold =
-        store.shared && more.length > 0 ? await store.hold(more.map(name => laneId(job.live.name, name))) : undefined
+        store.shared && more.length > 0 ? await store.hold(more.map(lane => laneId(job.live.name, lane))) : undefined
       if (store.shared && more.length > 0 && !hold) {
         ticket.leave()
         continue
       }
       tickets.push(ticket)
       if (hold) holds.push(hold)
-      for (const name of more) own.add(name)
+      for (const lane of more) own.add(lane)
       taken.push(entry)
     }
     if (taken.length === 0) return false

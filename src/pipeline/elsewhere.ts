@@ -1,7 +1,7 @@
 import type { Alert, Notification } from '../alert.js'
 import { type Store, StoreUnavailable } from '../queues/contract.js'
 import { readInTurns } from './admission.js'
-import { alertId, laneId } from './entry.js'
+import { alertId, laneId, laneOf } from './entry.js'
 import type { LiveTarget } from './live.js'
 import type { Roster } from './roster.js'
 import { type Choice, choose, isTold, type Selection } from './select.js'
@@ -66,16 +66,21 @@ function resolvesIn(alerts: readonly Alert[]): number {
   return count
 }
 
+/** Of a target that is one. */
+const noPeers = [undefined]
+
 /** The lanes of all resolves at these targets. */
 function* inSlices(targets: readonly LiveTarget[], { alerts }: Notification): Generator<string[]> {
   let slice: string[] = []
-  for (const { name } of targets) {
-    for (const { status, fingerprint } of alerts) {
-      if (status !== 'resolved') continue
-      slice.push(laneId(name, fingerprint))
-      if (slice.length < askedAtOnce) continue
-      yield slice
-      slice = []
+  for (const { name, target } of targets) {
+    for (const peer of target.wire.peers ?? noPeers) {
+      for (const { status, fingerprint } of alerts) {
+        if (status !== 'resolved') continue
+        slice.push(laneId(name, laneOf(peer, fingerprint)))
+        if (slice.length < askedAtOnce) continue
+        yield slice
+        slice = []
+      }
     }
   }
   if (slice.length > 0) yield slice

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Notification } from '../alert.js'
 import type { Change, Fields, Place, Priority } from '../queues/contract.js'
-import type { Failure, Part } from '../targets/contract.js'
+import type { Failure, OpenTarget, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
 import type { Sequenced } from './lifecycle.js'
 import { rememberedLast } from './remembered.js'
@@ -33,6 +33,8 @@ export interface Entry {
   readonly target: string
   readonly type: string
   readonly part: string
+  /** Which peer of its target it goes to, where that has several: lanes and states are kept for each of them. */
+  readonly peer?: string | undefined
   /** Where it waits: entries of one slot are merged. */
   readonly slot: string
   alerts: readonly Sequenced[]
@@ -82,10 +84,18 @@ export const alertId = rememberedLast((fingerprint: string) => `alert/${fingerpr
 export const ledgerId = rememberedLast((key: string) => `ledger/${key}`)
 /** Where it stands which body an `Idempotency-Key` came with last. */
 export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1', idempotencyKey)}`
-/** What an alert's lane at a target is called where other processes see it. */
-export const laneId = (target: string, fingerprint: string): string => `${target}/${fingerprint}`
-/** The field of an alert's record that tells what one target has of it. */
-export const stateField = rememberedText(target => `t:${target}`)
+/** What an alert's lane is called among those of its target. */
+export const laneOf = (peer: string | undefined, fingerprint: string): string =>
+  peer === undefined ? fingerprint : `${peer}/${fingerprint}`
+/** What a lane of a target is called where other processes see it. */
+export const laneId = (target: string, lane: string): string => `${target}/${lane}`
+const targetField = rememberedText(target => `t:${target}`)
+/**
+ * The field of an alert's record that tells what one target has of it, or one of its peers: of what one of them has
+ * nothing follows for the others, since Alertmanagers do not pass alerts on to each other.
+ */
+export const stateField = (target: string, peer?: string): string =>
+  targetField(peer === undefined ? target : `${target}/${peer}`)
 /** The field of an outcome's record that tells how the target's part ended. */
 export const outcomeField = rememberedText(target => `${target}/`)
 /**
@@ -122,6 +132,11 @@ export function newId(prefix: 'p' | 'd', now: number): string {
 
 export function priority(entry: Entry): Priority {
   return priorityOf(entry.alerts)
+}
+
+/** Which peer a part goes to by now; undefined where the target has none. */
+export function peerOf({ peers }: OpenTarget, part: string): string | undefined {
+  return peers && !peers.includes(part) ? peers[0] : peers && part
 }
 
 /** Whether each alert is told, and waits, by itself. */

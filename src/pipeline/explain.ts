@@ -5,7 +5,7 @@ import { redact } from '../secret.js'
 import type { Memory, Message, WireRequest } from '../targets/contract.js'
 import { openLine } from '../targets/send.js'
 import { chooseAmongAll } from './elsewhere.js'
-import { alertId, memoryId, newId, slotOf, stateField } from './entry.js'
+import { alertId, memoryId, newId, peerOf, slotOf, stateField } from './entry.js'
 import { contentKeyOf } from './ledger.js'
 import { stepOf, unpackState } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
@@ -79,7 +79,8 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const requests: WireRequest[] = []
     let alerts = 0
     for (const part of live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]) {
-      const telling = part.alerts.filter(alert => tells(live, alert, states.get(alert.fingerprint)))
+      const field = stateField(live.name, peerOf(live.target.wire, part.key))
+      const telling = part.alerts.filter(alert => tells(live, alert, states.get(alert.fingerprint)?.[field]))
       if (telling.length === 0) continue
       alerts += telling.length
       const [memory] = await deps.store.read([
@@ -167,9 +168,9 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
 const perAttempt = '[made when it is sent]'
 const signature = ['webhook-id', 'webhook-timestamp', 'webhook-signature']
 
-function tells(live: LiveTarget, alert: Alert, record: Fields | undefined): boolean {
+function tells(live: LiveTarget, alert: Alert, packed: unknown): boolean {
   const reader = { audience: live.target.kind.audience, sendResolved: live.target.settings.send_resolved }
-  const step = stepOf({ alert, seq: Number.MAX_SAFE_INTEGER }, unpackState(record?.[stateField(live.name)]), reader)
+  const step = stepOf({ alert, seq: Number.MAX_SAFE_INTEGER }, unpackState(packed), reader)
   return step === 'send' || step === 'fired_and_resolved'
 }
 

@@ -2,11 +2,12 @@ import type { Alert, Notification } from '../alert.js'
 import type { Part } from '../targets/contract.js'
 import type { Admission } from './admission.js'
 import type { Deliver, Terms } from './deliver.js'
-import { type Entry, isPerAlert, newId, slotOf, slotOfGroup } from './entry.js'
+import { type Entry, isPerAlert, laneOf, newId, slotOf, slotOfGroup } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
 import type { Sequenced } from './lifecycle.js'
+import type { LiveTarget } from './live.js'
 import type { PublishRequest } from './publish.js'
 import type { Choice } from './select.js'
 import { createSlots, type Slots } from './slots.js'
@@ -226,8 +227,11 @@ export class FanOut {
   }
 
   #takeLanes(delivery: Running): void {
-    const { lanes } = (delivery.choice as Send).live
-    delivery.tickets = delivery.parts.map(({ alerts }) => lanes.take(distinct(alerts.map(alert => alert.fingerprint))))
+    const { live } = delivery.choice as Send
+    delivery.tickets = delivery.parts.map(part => {
+      const peer = peerAsLaidOut(live, part)
+      return live.lanes.take(distinct(part.alerts.map(alert => laneOf(peer, alert.fingerprint))))
+    })
     for (const [index, { ready }] of delivery.tickets.entries()) if (!ready) (delivery.late ??= new Set()).add(index)
   }
 
@@ -315,6 +319,7 @@ export class FanOut {
         target: live.name,
         type: live.type,
         part: part.key,
+        peer: peerAsLaidOut(live, part),
         slot: isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, notification),
         alerts:
           isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
@@ -370,6 +375,9 @@ const failures = (choice: Choice): number => (choice.kind === 'send' && choice.l
 function partsOf(choice: Send, notification: Notification): readonly Part[] {
   return choice.live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]
 }
+
+/** The peer of a part that was laid out for one, though that may have left meanwhile: whose lanes it has, or waits for. */
+const peerAsLaidOut = ({ target }: LiveTarget, { key }: Part): string | undefined => target.wire.peers && key
 
 function groupOf(notification: Notification): Entry['group'] {
   const { receiver, group_key, group_labels, common_labels, common_annotations, external_url, truncated_alerts } =

@@ -34,6 +34,11 @@ export interface GateDeps {
 
 /** Time that a live attempt must have left to be begun, in milliseconds. */
 const leastMs = 5
+
+/** Whether its peer has left: it would go to another one now, without the lanes that it needs there. */
+const hasStrayed = ({ live, entry }: Job): boolean =>
+  entry.peer !== undefined && !live.target.wire.peers?.includes(entry.peer)
+
 const noProbe: Pass = { probe: undefined }
 
 export function createGate({ circuit, now }: GateDeps): Gate {
@@ -74,13 +79,15 @@ export function createGate({ circuit, now }: GateDeps): Gate {
 
     atOnce(job) {
       const { live } = job
-      if (job.room || forbidden(job) || rateWaitMs(live, now()) > 0 || !live.slots.tryTake()) return undefined
+      if (job.room || hasStrayed(job) || forbidden(job) || rateWaitMs(live, now()) > 0 || !live.slots.tryTake())
+        return undefined
       takeToken(live, now())
       return pass(live)
     },
 
     async wait(job) {
       const { live } = job
+      if (hasStrayed(job)) return 'later'
       const before = forbidden(job)
       if (before) return before
       if (job.room && !(await job.room())) return 'later'
@@ -105,7 +112,7 @@ export function createGate({ circuit, now }: GateDeps): Gate {
         }
       }
       // The wait may have been long enough for the circuit to open or a Retry-After to arrive.
-      const changed = job.hurry.over ? 'later' : forbidden(job)
+      const changed = job.hurry.over || hasStrayed(job) ? 'later' : forbidden(job)
       if (!changed) return pass(live)
       // Hundreds may have waited, and each lets the next one know.
       if (changed !== 'later') await turn()

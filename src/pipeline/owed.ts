@@ -93,7 +93,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
 
   /** What the target has by now, written whenever it suits. */
   function mark(entry: Entry, stateAt: (index: number) => string, outcome: Outcome, at: number): void {
-    const field = stateField(entry.target)
+    const field = stateField(entry.target, entry.peer)
     for (let index = 0; index < entry.alerts.length; index++) {
       const { alert } = entry.alerts[index]!
       store.mark(alertId(alert.fingerprint), field, stateAt(index), at + stateMs[alert.status])
@@ -108,15 +108,15 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     hold: Hold | undefined,
     dueAt = now() + (failed?.retryAfterMs ?? 0)
   ): Promise<PartResult[]> {
-    const { target } = jobs[0]!.entry
-    const alerts = jobs.length === 1 ? jobs[0]!.entry.alerts : jobs.flatMap(job => job.entry.alerts)
+    const told = jobs.map(job => job.entry)
+    const alerts = told.length === 1 ? told[0]!.alerts : told.flatMap(entry => entry.alerts)
     const doubtful = failed?.mayHave === true
     const next = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
       afterOwing(doubtful ? afterDoubt(before, item) : before, item)
     const unowned = (job: Job): PartResult => ({ kind: 'unowned', ...untried(job, failed ?? outOfTime(job)) })
     const queued = (job: Job): PartResult => ({ kind: 'queued', id: job.entry.id, ...untried(job, failed) })
     if (!store.durable) {
-      if (doubtful) books.note(books.states(target, alerts, afterDoubt))
+      if (doubtful) books.note(books.states(told, afterDoubt))
       return jobs.map(unowned)
     }
     const why = failed && shown(failed)
@@ -143,15 +143,12 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const stateAfter = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
         given?.has(item) ? afterClosing(next(before, item), item) : next(before, item)
       // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
-      await store.write(
-        [...changes, ...(await books.states(target, alerts, stateAfter))],
-        hold?.valid() ? hold : undefined
-      )
+      await store.write([...changes, ...(await books.states(told, stateAfter))], hold?.valid() ? hold : undefined)
     } catch (error) {
       room.withdraw(added)
       if (!(error instanceof StoreUnavailable)) throw error
       for (const entry of entries) events.submitted(entry, 'unavailable')
-      if (doubtful) books.note(books.states(target, alerts, afterDoubt))
+      if (doubtful) books.note(books.states(told, afterDoubt))
       // What already stands in the store is owed all the same.
       return jobs.map(job => (job.stored ? queued(job) : unowned(job)))
     }
@@ -188,7 +185,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         mark(entry, stateAt, outcome, at)
         return result
       }
-      const field = stateField(entry.target)
+      const field = stateField(entry.target, entry.peer)
       const changes = entry.alerts.map<Change>(({ alert }, index) => ({
         id: alertId(alert.fingerprint),
         set: { [field]: stateAt(index) },
@@ -217,7 +214,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       books.addOutcomes(more, entry, refusedOutcome(letter, live.target.version))
       const closing = (before: TargetState | undefined, item: Sequenced): TargetState =>
         afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
-      await books.settle(books.states(entry.target, entry.alerts, closing), more)
+      await books.settle(books.states([entry], closing), more)
       events.buried(letter)
       return {
         kind: 'refused',
@@ -247,7 +244,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     },
 
     dismiss(entry, alerts) {
-      books.note(books.states(entry.target, alerts, afterClosing))
+      books.note(books.states([{ ...entry, alerts }], afterClosing))
     },
 
     async close(job, steps) {
@@ -261,7 +258,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
       if (more.length > 0 && steps.length > 0)
         books.addOutcomes(more, entry, deliveredOutcome(undefined, entry.tries, 0))
-      const after = closed.length === 0 ? [] : books.states(entry.target, closed, afterClosing)
+      const after = closed.length === 0 ? [] : books.states([{ ...entry, alerts: closed }], afterClosing)
       if (more.length > 0) await books.settle(after, more)
       else books.note(after)
       return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }

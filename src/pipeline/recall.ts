@@ -39,12 +39,12 @@ export interface Recall {
 
 export function createRecall(store: Store): Recall {
   return {
-    already({ fresh, records, live }) {
+    already({ fresh, records, live, entry }) {
       if (!fresh || !records || !live.target.wire.forgets) return undefined
       // What the target is owed is none of these alerts if nobody has ever heard of them; of their group it may be.
       if (store.owed(live.name) !== 0 && (standsForGroup(live.target) || records.some(record => record !== undefined)))
         return undefined
-      const field = stateField(live.name)
+      const field = stateField(live.name, entry.peer)
       return records.map(record => unpackState(record?.[field]))
     },
 
@@ -60,6 +60,7 @@ export function createRecall(store: Store): Recall {
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
       ]
       const field = outcomeField(entry.target)
+      const ofState = stateField(entry.target, entry.peer)
       const isDelivered = (ledger: Fields | undefined): boolean => typeof ledger?.[field] === 'string'
       const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
         entry.part === '' && ledger !== undefined && roundOf(ledger)?.round !== round
@@ -74,7 +75,7 @@ export function createRecall(store: Store): Recall {
           ledger: job.stored ? undefined : records[2],
           stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
           deliveredElsewhere: job.stored && refs.length > 0 && refs.every((_, index) => isDelivered(ledgers[index])),
-          states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[stateField(job.live.name)]))
+          states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[ofState]))
         }
       }
       const records = store.read(ids, store.shared ? needed(job) : undefined)
@@ -84,8 +85,8 @@ export function createRecall(store: Store): Recall {
 }
 
 /** Of the records of alerts and keys just the job's own fields: a thousand targets or parts may have theirs there. */
-function needed({ entry, live, stored }: Job): (readonly string[] | undefined)[] {
-  const ofAlert = [stateField(live.name)]
+function needed({ entry, stored }: Job): (readonly string[] | undefined)[] {
+  const ofAlert = [stateField(entry.target, entry.peer)]
   const ofKey = ['m', outcomeField(entry.target)]
   const first = stored ? undefined : ofKey
   return [undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...entry.refs.map(() => ofKey)]

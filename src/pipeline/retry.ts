@@ -2,13 +2,13 @@ import { type Priority, priorities, type Store } from '../queues/contract.js'
 import { failure } from '../targets/failures.js'
 import { permits } from './breaker.js'
 import type { Deliver } from './deliver.js'
-import { type Entry, entryId, notificationOf, placeOf } from './entry.js'
+import { type Entry, entryId, notificationOf, peerOf, placeOf } from './entry.js'
 import { unhurried } from './hurry.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { type LiveTarget, rateWaitMs } from './live.js'
 import type { Owed } from './owed.js'
 import type { Roster } from './roster.js'
-import { fingerprintsOf } from './takeover.js'
+import { lanesOf } from './takeover.js'
 import { isMany, turn } from './turn.js'
 
 export interface RetryDeps {
@@ -164,7 +164,7 @@ export function createRetry(deps: RetryDeps): Retry {
           continue
         }
         if (missingSince.size > 0) missingSince.delete(`${live.name}/${live.type}`)
-        const lanes = live.lanes.tryTake(fingerprintsOf(entry.alerts))
+        const lanes = live.lanes.tryTake(lanesOf({ peer: peerOf(live.target.wire, entry.part), alerts: entry.alerts }))
         if (!lanes) continue
         // The delivery takes the lanes itself, at once: nobody comes between.
         lanes.leave()
@@ -204,7 +204,11 @@ export function createRetry(deps: RetryDeps): Retry {
   function jobOf(live: LiveTarget, entry: Entry): Job {
     // An attempt that was under way when its process died may have arrived.
     const { running: interrupted, ...own } = entry
-    const clean: Entry = interrupted ? { ...own, may_have: true } : own
+    const clean: Entry = {
+      ...own,
+      peer: peerOf(live.target.wire, entry.part),
+      may_have: own.may_have || interrupted === true
+    }
     return {
       live,
       entry: clean,

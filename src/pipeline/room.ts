@@ -109,14 +109,13 @@ export function createRoom({ store, books, maxPerTarget, buried, now }: RoomDeps
     }
     // Several may carry the same alert, and the state after the last one knows of all.
     const closed = new Map<string, TargetState>()
-    const close = (before: TargetState | undefined, item: Sequenced): TargetState => {
-      const { fingerprint } = item.alert
-      const after = afterClosing(closed.get(fingerprint) ?? before, item)
-      closed.set(fingerprint, after)
+    const close = (before: TargetState | undefined, item: Sequenced, field: string): TargetState => {
+      const place = `${field}/${item.alert.fingerprint}`
+      const after = afterClosing(closed.get(place) ?? before, item)
+      closed.set(place, after)
       return after
     }
-    const alerts = entries.flatMap(entry => entry.alerts)
-    await books.settle(books.states(entries[0]!.target, alerts, close), changes)
+    await books.settle(books.states(entries, close), changes)
   }
 
   /**

@@ -2,7 +2,7 @@ import type { Alert, Notification } from '../alert.js'
 import { type HealthStatus, statusNow } from '../health/state.js'
 import type { Fields } from '../queues/contract.js'
 import { permits } from './breaker.js'
-import { laneId, standsForGroup, stateField } from './entry.js'
+import { laneId, laneOf, standsForGroup, stateField } from './entry.js'
 import type { HeldBack } from './job.js'
 import { isOwedResolve, unpackState } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
@@ -166,6 +166,17 @@ function owedOnly(live: LiveTarget, notification: Notification, selection: Selec
 /** Whoever has the alert's lane may come to have the firing: that is known once its attempt has ended. */
 function mayOwe(live: LiveTarget, { status, fingerprint }: Alert, index: number, selection: Selection): boolean {
   if (status !== 'resolved') return false
-  if (live.lanes.has(fingerprint) || selection.taken?.has(laneId(live.name, fingerprint))) return true
-  return isOwedResolve(unpackState(selection.records[index]?.[stateField(live.name)]))
+  const record = selection.records[index]
+  const { peers } = live.target.wire
+  if (!peers)
+    return isTaken(live, fingerprint, selection) || isOwedResolve(unpackState(record?.[stateField(live.name)]))
+  if (peers.some(peer => isTaken(live, laneOf(peer, fingerprint), selection))) return true
+  // A peer may have left, or go by another address by now: who gets its resolve is one that is here all the same.
+  const ofPeers = stateField(live.name, '')
+  for (const field in record) if (field.startsWith(ofPeers) && isOwedResolve(unpackState(record[field]))) return true
+  return false
+}
+
+function isTaken(live: LiveTarget, lane: string, { taken }: Selection): boolean {
+  return live.lanes.has(lane) || taken?.has(laneId(live.name, lane)) === true
 }

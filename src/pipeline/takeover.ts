@@ -1,5 +1,5 @@
 import { type Alert, commonOf, type Notification } from '../alert.js'
-import { attemptsKept, type Entry, notificationOf } from './entry.js'
+import { attemptsKept, type Entry, laneOf, notificationOf } from './entry.js'
 import type { Job } from './job.js'
 import { distinct } from './lanes.js'
 import { merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
@@ -24,9 +24,9 @@ export function isSame(stands: Entry, read: Entry): boolean {
   )
 }
 
-/** The alerts' names, each once: an alert that stands twice in a notification must not wait for itself. */
-export function fingerprintsOf(alerts: readonly Sequenced[]): readonly string[] {
-  return distinct(alerts.map(({ alert }) => alert.fingerprint))
+/** The lanes of the alerts, each once: an alert that stands twice in a notification must not wait for itself. */
+export function lanesOf({ peer, alerts }: Pick<Entry, 'peer' | 'alerts'>): readonly string[] {
+  return distinct(alerts.map(({ alert }) => laneOf(peer, alert.fingerprint)))
 }
 
 export const alertsOf = (alerts: readonly Sequenced[]): Alert[] => alerts.map(({ alert }) => alert)
@@ -107,6 +107,8 @@ export function carry(job: Job, taken: readonly Entry[]): void {
   job.entry = {
     ...newest,
     id: oldest.id,
+    // Whose lanes the job has.
+    peer: own.peer,
     alerts,
     body: grew ? undefined : newest.body,
     content: grew ? undefined : newest.content,

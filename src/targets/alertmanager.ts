@@ -64,11 +64,13 @@ export const alertmanager: TargetKind<Settings> = {
     const peers = new Map(
       [...(url ? [url] : []), ...(urls ?? [])].map(peer => [partOf(peer.reveal()), addressOf(peer)])
     )
+    const keys = [...peers.keys()]
     const anyPeer = [...peers.values()][0]!
     return {
       origins: [...new Set([...peers.values()].map(peer => peer.origin))],
       forgets: true,
-      parts: alerts => [...peers.keys()].map(key => ({ key, alerts })),
+      peers: keys,
+      parts: alerts => keys.map(key => ({ key, alerts })),
       // What waits for a peer that has left the cluster goes to one that is still in it.
       requests: message => [post(peers.get(message.part) ?? anyPeer, [message.alerts], { message, hold, refused: 0 })],
       answer: (answer, message, request) => answered(answer, request as Post, { message, hold })

@@ -105,6 +105,12 @@ export interface OpenTarget {
   readonly forgets?: boolean
   /** A 2xx is a success whatever it says, so `answer` needs neither its headers nor its body, which is faster unread. */
   readonly statusTells?: boolean
+  /**
+   * The servers of a cluster that each get everything in a part of its own: the keys of their parts. Each has lanes and
+   * states of its own, so that one that hangs keeps none of the others waiting. What waits for one that has left goes to
+   * the first. Default: none, the target is one.
+   */
+  readonly peers?: readonly string[]
   /** Default: one part with all alerts. */
   parts?(alerts: readonly Alert[], notification: Notification): Part[]
   /** The requests of one part, in order. They are sent one after the other; the first failure ends the attempt. */

@@ -137,6 +137,10 @@ t.test('each peer of a cluster is a part of its own, known by its address and no
   const originsOf = (peers: string[]) => {
     const target = targetOf({ type: 'alertmanager', urls: peers })
     const parts = target.wire.parts!(notification.alerts, notification)
+    t.same(
+      parts.map(({ key }) => key),
+      target.wire.peers
+    )
     return new Map(
       parts.map(({ key, alerts }) => {
         t.equal(alerts, notification.alerts)
