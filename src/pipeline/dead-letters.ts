@@ -10,7 +10,7 @@ import {
   slotId,
   stored
 } from './entry.js'
-import { roundOf } from './ledger.js'
+import { isEnd, roundOf } from './ledger.js'
 
 export interface LetterFilter {
   readonly target?: string | undefined
@@ -102,7 +102,7 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
     if (alerts.every(({ alert }) => alert.status === 'resolved')) return false
     const records = await store.read(alerts.map(({ alert }) => alertId(alert.fingerprint)))
     // Of what fires something is known for as long as letters are kept; of what has ended, for a day.
-    return records.every(record => typeof record?.k !== 'string' || record.k.startsWith('resolved'))
+    return records.every(record => typeof record?.k !== 'string' || isEnd(record.k))
   }
 
   async function purge(letter: DeadLetter): Promise<void> {

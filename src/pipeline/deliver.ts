@@ -248,7 +248,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       (!job.heldBack && standsForGroup(job.live.target))
     if (mayReplace && known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
 
-    const { steps, firedAndResolved, telling } = plan(job, known.states)
+    const { steps, firedAndResolved, telling } = plan(job, known.states, known.ended)
     if (telling === 0) return owed.close(job, steps)
     let { states } = known
     if (telling < steps.length) {

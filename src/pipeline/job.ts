@@ -4,7 +4,7 @@ import type { Failure } from '../targets/contract.js'
 import type { Entry } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Ticket } from './lanes.js'
-import type { Step } from './lifecycle.js'
+import type { Untold } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 
 /** Why a target that was asked for is not reached now. */
@@ -68,7 +68,7 @@ export type PartResult = {
   /** Could be tried again, but nobody can own it. */
   | { readonly kind: 'unowned'; readonly failure?: FailureShown; readonly heldBack?: HeldBack }
   /** There is nothing to tell this target. */
-  | { readonly kind: 'nothing'; readonly step: Exclude<Step, 'send' | 'fired_and_resolved'> }
+  | { readonly kind: 'nothing'; readonly step: Untold }
 )
 
 export type FailureShown = Pick<Failure, 'type' | 'reason' | 'message'>

@@ -91,6 +91,9 @@ export function stateOf(alert: Alert): string {
   return alert.status === 'firing' ? `firing ${alert.starts_at}` : `resolved ${alert.starts_at} ${alert.ends_at ?? ''}`
 }
 
+/** Whether what is recorded as the state of an alert is its end. */
+export const isEnd = (state: unknown): boolean => typeof state === 'string' && state.startsWith('resolved')
+
 /** The publish key of an Alertmanager body: what its retries, its twins and its reminders have in common. */
 export function publishKeyOf(notification: Notification): string {
   const states = notification.alerts.map(alert => `${alert.fingerprint} ${stateOf(alert)}`)

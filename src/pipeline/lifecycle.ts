@@ -16,7 +16,7 @@ export interface TargetState {
   readonly has?: 'firing' | 'resolved'
   /** False if it only may have it: an attempt ended in a timeout, a reset or a crash. */
   readonly sure: boolean
-  /** A firing was accepted for it and waits, never delivered. */
+  /** A firing was accepted for it and waits, never delivered; or it did, and ended while the target was gone. */
   readonly owed: boolean
 }
 
@@ -39,7 +39,12 @@ export type Step =
   | 'outdated'
   /** The target never had the firing and is none to bother with its end. */
   | 'superseded'
+  /** A firing that ended while the target was gone: as superseded, but its end is told if that comes after all. */
+  | 'ended'
   | 'resolved_not_wanted'
+
+/** Why a target is told nothing. */
+export type Untold = Exclude<Step, 'send' | 'fired_and_resolved' | 'ended'>
 
 export interface Reader {
   readonly audience: 'chat' | 'incident'
@@ -56,6 +61,12 @@ export function stepOf({ alert, seq, ifOwed }: Sequenced, state: TargetState | u
   if (ifOwed && state && !reader.mayHave && !isOwedResolve(state)) return 'superseded'
   if (reader.mayHave || !surelyHasNothing(state)) return 'send'
   return reader.audience === 'chat' ? 'fired_and_resolved' : 'superseded'
+}
+
+/** Whether a firing is the newest that waits for the target, which surely has nothing of it and would hear of its end. */
+export function isUnheard({ alert, seq }: Sequenced, state: TargetState | undefined, reader: Reader): boolean {
+  if (alert.status !== 'firing' || !reader.sendResolved || reader.mayHave) return false
+  return state?.seq === seq && surelyHasNothing(state)
 }
 
 /** Only a firing that is known to wait proves that the target has nothing: no record at all proves nothing. */

@@ -23,6 +23,8 @@ export interface LiveTarget {
   last: LastResult | undefined
   /** Whether it is still among the discovered targets. */
   present: boolean
+  /** When it came back after it was gone, in milliseconds since the epoch; 0 if it has always been there. */
+  backAt: number
   readonly lanes: Lanes
   readonly slots: Slots
 }
@@ -49,6 +51,7 @@ export function createLive(target: Target): LiveTarget {
     bucket: undefined,
     last: undefined,
     present: true,
+    backAt: 0,
     lanes: createLanes(),
     slots: createSlots(maxConcurrentOf(target))
   }

@@ -26,7 +26,8 @@ import {
   packState,
   type Sequenced,
   type Step,
-  type TargetState
+  type TargetState,
+  type Untold
 } from './lifecycle.js'
 import { deliveredOutcome, type Outcome, refusedOutcome } from './outcome.js'
 import { createRoom, tooMuch } from './room.js'
@@ -249,11 +250,10 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
 
     async close(job, steps) {
       const { entry } = job
-      const closed = entry.alerts.filter((_, index) => steps[index] !== 'outdated')
-      const step = (steps.find(each => each !== 'outdated') ?? 'outdated') as Exclude<
-        Step,
-        'send' | 'fired_and_resolved'
-      >
+      // What only ended stays owed: the end itself may be on its way, and is judged by that.
+      const closed = entry.alerts.filter((_, index) => steps[index] !== 'outdated' && steps[index] !== 'ended')
+      const first = steps.find(each => each !== 'outdated') ?? 'outdated'
+      const step = first === 'ended' ? 'superseded' : (first as Untold)
       // A caller who asks again is told that nothing is owed any more.
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
       if (more.length > 0 && steps.length > 0)

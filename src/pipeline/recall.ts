@@ -13,7 +13,7 @@ import {
   stateField
 } from './entry.js'
 import type { Job } from './job.js'
-import { roundOf } from './ledger.js'
+import { isEnd, roundOf } from './ledger.js'
 import { type TargetState, unpackState } from './lifecycle.js'
 import { isSame } from './takeover.js'
 
@@ -21,6 +21,8 @@ import { isSame } from './takeover.js'
 export interface Known {
   /** What the target has of each of the entry's alerts. */
   readonly states: readonly (TargetState | undefined)[]
+  /** Which of them have ended, whoever was told; absent where the target would have been owed that. */
+  readonly ended: readonly boolean[] | undefined
   readonly memory: Memory
   /** What else waits in the job's slot. */
   readonly waiting: readonly string[]
@@ -75,7 +77,8 @@ export function createRecall(store: Store): Recall {
           ledger: job.stored ? undefined : records[2],
           stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
           deliveredElsewhere: job.stored && refs.length > 0 && refs.every((_, index) => isDelivered(ledgers[index])),
-          states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[ofState]))
+          states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[ofState])),
+          ended: hasMissedSome(job) ? alerts.map((_, index) => isEnd(records[3 + index]?.k)) : undefined
         }
       }
       const records = store.read(ids, store.shared ? needed(job) : undefined)
@@ -84,9 +87,19 @@ export function createRecall(store: Store): Recall {
   }
 }
 
+/**
+ * Whether the target was gone while some of the job waited. No resolve that came meanwhile is owed to it; any other one
+ * is, or was meant for others, whose word on the alert is not the last for this one.
+ */
+function hasMissedSome({ stored, folded, entry, live }: Job): boolean {
+  return (stored || folded.length > 0) && entry.accepted_at < live.backAt
+}
+
 /** Of the records of alerts and keys just the job's own fields: a thousand targets or parts may have theirs there. */
-function needed({ entry, stored }: Job): (readonly string[] | undefined)[] {
-  const ofAlert = [stateField(entry.target, entry.peer)]
+function needed(job: Job): (readonly string[] | undefined)[] {
+  const { entry, stored } = job
+  const state = stateField(entry.target, entry.peer)
+  const ofAlert = hasMissedSome(job) ? [state, 'k'] : [state]
   const ofKey = ['m', outcomeField(entry.target)]
   const first = stored ? undefined : ofKey
   return [undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...entry.refs.map(() => ofKey)]

@@ -46,6 +46,8 @@ export function createRoster(events: RosterEvents): Roster {
     gone.delete(target.name)
     byName.set(target.name, live)
     live.present = true
+    // Of the first picture nobody knows what was there before.
+    if (!wasHere && known) live.backAt = now
     if (wasHere && live.target === target) return
     const before = live.target === target ? undefined : live.target
     live.target = target

@@ -2,7 +2,7 @@ import { type Alert, commonOf, type Notification } from '../alert.js'
 import { attemptsKept, type Entry, laneOf, notificationOf } from './entry.js'
 import type { Job } from './job.js'
 import { distinct } from './lanes.js'
-import { merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
+import { isUnheard, merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
 
 export const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
 
@@ -40,12 +40,18 @@ export interface Plan {
   readonly firedAndResolved: boolean
 }
 
-export function plan(job: Job, states: readonly (TargetState | undefined)[]): Plan {
+/** `ended`: which of the alerts are known to have ended since they were accepted, if any. */
+export function plan(
+  job: Job,
+  states: readonly (TargetState | undefined)[],
+  ended: readonly boolean[] | undefined
+): Plan {
   const reader = readerOf(job)
   let telling = 0
   let firedAndResolved = true
   const steps = job.entry.alerts.map((item, index) => {
-    const step = stepOf(item, states[index], reader)
+    const over = ended?.[index] === true && isUnheard(item, states[index], reader)
+    const step = over ? 'ended' : stepOf(item, states[index], reader)
     if (tells(step)) telling++
     if (step === 'send') firedAndResolved = false
     return step

@@ -1,12 +1,12 @@
 import { cp } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { alertId, stateField } from '../../src/pipeline/entry.js'
 import { unpackState } from '../../src/pipeline/lifecycle.js'
 import { openStore } from '../../src/queues/registry.js'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
-import { depth, eventually, onEachQueue, workedOff } from '../support/queues.js'
+import { depth, eventually, type OwnQueue, onEachQueue, workedOff } from '../support/queues.js'
 import { oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
 
@@ -540,6 +540,89 @@ onEachQueue(t, 'a Secret that is deleted and created again within a minute finds
   t.same(told(hook).slice(2).sort(), ['A', 'B'])
   t.same((await service.get('/api/v1/dead-letters')).body.items, [])
   t.match((await publish(service, group('g', 'A'))).body.results, [{ success: true, deduplicated: true }])
+})
+
+t.test('what ends while its target is gone', async t => {
+  /** Two targets are gone while the alerts of the group `g` come to `then`; a third one is there all the time. */
+  async function awayDuring(t: Test, queue: OwnQueue, then: readonly object[], more: object = {}) {
+    const [chat, incidents, other] = await Promise.all([1, 2, 3].map(() => startStandIn(t, { status: 503 })))
+    const there = webhook('other', other!.url)
+    const targets = [webhook('chat', chat!.url, more), pagerduty('pd', incidents!.url, more), there]
+    const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets })
+    other!.answer({})
+    t.equal((await publish(service, group('g', 'A', 'B'))).status, 207)
+    await service.retarget([there])
+    for (const body of then) t.equal((await publish(service, body)).status, 200)
+    for (const each of [chat!, incidents!]) each.answer({ status: 202 })
+    await service.retarget(targets)
+    await workedOff(service)
+    return { service, chat: () => told(chat!).slice(1), incidents: () => events(incidents!).slice(2).sort() }
+  }
+
+  onEachQueue(t, 'is not told as firing, and what comes of the alert later is told as ever', async (t, queue) => {
+    const { service, chat, incidents } = await awayDuring(t, queue, [group('g', '-A', '-B')])
+    t.same([chat(), incidents()], [[], []])
+    const { items } = (await service.get('/api/v1/deliveries?target=chat')).body
+    t.match(items, [{ state: 'nothing', alert_status: 'firing', error_reason: 'superseded' }])
+    t.equal((await publish(service, group('g', 'A'))).status, 200)
+    t.equal((await publish(service, group('g', '-A', '-B'))).status, 200)
+    t.same(chat(), ['A', '-A,-B'])
+    t.same(incidents(), ['-A', 'A'])
+  })
+
+  onEachQueue(t, 'is left out of what is told of the others', async (t, queue) => {
+    const { service, chat, incidents } = await awayDuring(t, queue, [group('g', '-A', 'B')])
+    t.same([chat(), incidents()], [['B'], ['B']])
+    t.equal((await publish(service, group('h', '-A'))).status, 200, 'a receiver that is later than others says so too')
+    t.same([chat(), incidents()], [['B', '!-A'], ['B']])
+  })
+
+  onEachQueue(t, 'is left out by a newer notification that takes over what waits', async (t, queue) => {
+    const [chat, other] = await Promise.all([1, 2].map(() => startStandIn(t, { status: 503 })))
+    const slow = gate()
+    const there = webhook('other', `${other!.url}/2`)
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient, QUEUE_WORKERS: '1', ACK_TIMEOUT: '100ms' },
+      targets: [webhook('chat', chat!.url), webhook('other', other!.url)]
+    })
+    t.equal((await publish(service, group('g', 'A', 'B'))).status, 202)
+    other!.answer(slow.answer)
+    await service.retarget([there])
+    await other!.got(2)
+    const ended = await service.post(publishPaths.all, group('h', '-A'))
+    t.match(ended.body.results, [{ target_name: 'other', queued: true }])
+    chat!.answer({})
+    await service.retarget([webhook('chat', chat!.url), there])
+    const newer = await service.post(`${publishPaths.named}?target=chat`, group('g', 'B', 'C'))
+    t.equal(newer.status, 200, 'the queue has no worker free, so this one goes first')
+    slow.open({})
+    await workedOff(service)
+    t.same(told(chat!), ['A,B', 'B,C'])
+  })
+
+  onEachQueue(t, 'and fires again is told', async (t, queue) => {
+    const again = { name: 'A', startsAt: '2026-11-20T19:00:00Z' }
+    const { chat, incidents } = await awayDuring(t, queue, [group('g', '-A', '-B'), group('g', again)])
+    t.same([chat(), incidents()], [['A'], ['A']])
+  })
+
+  onEachQueue(t, 'is told to who is told of no end', async (t, queue) => {
+    const { chat, incidents } = await awayDuring(t, queue, [group('g', '-A', '-B')], { send_resolved: false })
+    t.same([chat(), incidents()], [['A,B'], ['A', 'B']])
+  })
+
+  onEachQueue(t, 'is not what ends for others while the target is there', async (t, queue) => {
+    const hook = await startStandIn(t, { status: 503 })
+    const other = webhook('other', (await startStandIn(t)).url)
+    const env = { ...queue.env, ...patient }
+    const service = await startTestService(t, { env, targets: [webhook('hook', hook.url), other] })
+    t.equal((await publish(service, group('g', 'A'))).status, 207)
+    t.equal((await service.post(`${publishPaths.named}?target=other`, group('h', '-A'))).status, 200)
+    hook.answer({})
+    await service.retarget([webhook('hook', `${hook.url}/2`), other])
+    await workedOff(service)
+    t.same(told(hook), ['A', 'A'])
+  })
 })
 
 onEachQueue(t, 'what a target has is kept while it fires, then for 24 h', async (t, queue) => {

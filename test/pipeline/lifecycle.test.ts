@@ -6,6 +6,7 @@ import {
   afterDoubt,
   afterOwing,
   isOwedResolve,
+  isUnheard,
   merge,
   packState,
   type Reader,
@@ -99,6 +100,24 @@ for (const [what, state, owes, nothing] of [
       t.strictSame([isOwedResolve(state), surelyHasNothing(state)], [owes, nothing])
     }
   )
+}
+
+for (const [what, item, state, unheard] of [
+  ['waits', firing(1), owedFiring, true],
+  ['waits after a resolve that the target has', firing(1), hasResolvedOwedFiring, true],
+  ['waits after a resolve that it may have', firing(1), mayHaveResolvedOwedFiring, false],
+  ['waits after it may have arrived', firing(1), mayHaveFiringAndIsOwed, false],
+  ['was told', firing(1), hasFiring, false],
+  ['was followed by something newer', firing(1), { ...owedFiring, seq: 2 }, false],
+  ['nothing is known of', firing(1), undefined, false],
+  ['is a resolve', resolved(1), owedFiring, false]
+] as const) {
+  t.test(`what ${what} ${unheard ? 'is' : 'is not'} a firing that nobody has heard of`, async t => {
+    t.strictSame(
+      [chat, incident, quiet, { ...chat, mayHave: true }].map(reader => isUnheard(item, state, reader)),
+      [unheard, unheard, false, false]
+    )
+  })
 }
 
 t.test('after a delivery it surely has just that, and nothing waits', async t => {
