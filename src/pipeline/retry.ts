@@ -44,6 +44,8 @@ const missingMs = 15 * 60_000
 /** An entry that cannot be sent now for reasons of its own is looked at again after so long, in milliseconds. */
 const restMs = 250
 const strayMs = 60_000
+/** Entries of one target are made due for a success so often at most, in milliseconds: some may fail whatever succeeds. */
+const hastenMs = 5_000
 /** Of eight entries, so many are taken from each priority first: high goes first, but none starves. */
 const turns: readonly Priority[] = ['high', 'high', 'medium', 'high', 'high', 'medium', 'high', 'low']
 
@@ -59,8 +61,12 @@ export function createRetry(deps: RetryDeps): Retry {
   const missingSince = new Map<string, number>()
   /** Entries that another process has in hand, and until when they are left alone. */
   const resting = new Map<string, number>()
+  /** When entries of a target were last made due for a success. */
+  const hastenedAt = new Map<string, number>()
   const quarter = Math.max(1, Math.floor(workers / 4))
   let first = 0
+  /** When the last look at the queue began, in milliseconds since the epoch. */
+  let lookedAt = 0
   let timer: NodeJS.Timeout | undefined
   let looking = false
   let again = false
@@ -95,17 +101,22 @@ export function createRetry(deps: RetryDeps): Retry {
     const earliest = await store.earliest()
     const ready: LiveTarget[] = []
     let nextAt = at + maxSleepMs
-    for (const [name, dueAt] of earliest) {
+    for (const [name, earliestAt] of earliest) {
       const live = roster.get(name)
       if (!live) {
         await missing(name, at)
         continue
       }
       missingSince.delete(name)
+      const reached = isReached(live, at)
+      if (reached) await hastenFor(name, at)
+      const dueAt = reached ? at : earliestAt
       const openAt = Math.max(dueAt, readyAt(live, at))
       if (openAt <= at) ready.push(live)
       else nextAt = Math.min(nextAt, openAt)
     }
+    lookedAt = at
+    for (const name of hastenedAt.keys()) if (!earliest.has(name)) hastenedAt.delete(name)
     for (const name of missingSince.keys()) if (!earliest.has(name.split('/')[0]!)) missingSince.delete(name)
     for (const name of served.keys()) if (!earliest.has(name)) served.delete(name)
     for (const [id, until] of resting) if (until <= at) resting.delete(id)
@@ -121,6 +132,24 @@ export function createRetry(deps: RetryDeps): Retry {
       }
     }
     return nextAt - now()
+  }
+
+  /**
+   * Whether the target took something since the last look, or since its entries were last made due for that. Where others
+   * use the queue too they may have seen it fail: who saw that alone knows at once that it recovered. Asked here, where
+   * it is known who is owed anything, it costs a publish nothing.
+   */
+  function isReached({ name, last }: LiveTarget, at: number): boolean {
+    if (!store.shared || !last?.success) return false
+    const since = hastenedAt.get(name)
+    return since === undefined ? last.at >= lookedAt : last.at >= since && at - since >= hastenMs
+  }
+
+  async function hastenFor(target: string, at: number): Promise<void> {
+    // What succeeds from here on may be news for what fails meanwhile.
+    const since = now()
+    await store.hasten(target, at)
+    hastenedAt.set(target, since)
   }
 
   /** A different target is first at each round, so that the last free worker goes round as well. */

@@ -2,7 +2,7 @@ import t from 'tap'
 import { startApiServer, status } from '../support/api-server.js'
 import { movableClock } from '../support/clock.js'
 import { group, pagerduty, told, webhook } from '../support/posts.js'
-import { depth, eventually, onEachQueue, workedOff } from '../support/queues.js'
+import { depth, eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { alertmanagerBody, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { startStandIn } from '../support/stand-in.js'
 
@@ -223,6 +223,25 @@ onEachQueue(t, 'a success makes due at once all else that the target is owed', a
   await workedOff(service)
   t.same(told(hook).slice(4).sort(), ['A', 'B', 'C'])
 })
+
+onRedis(
+  t,
+  'a success in one replica makes due what another one saw fail, as often as that happens',
+  async (t, queue) => {
+    const hook = await startStandIn(t, { status: 503 })
+    const start = () => startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
+    const [one, other] = await Promise.all([start(), start()])
+    for (const [index, name] of ['A', 'B'].entries()) {
+      hook.answer({ status: 503 })
+      t.equal((await publish(one, group(name, name))).status, 202)
+      t.equal(await depth(other), 1)
+      hook.answer({})
+      t.equal((await publish(other, group(`g${index}`, `C${index}`))).status, 200)
+      await workedOff(one)
+    }
+    t.same(told(hook), ['A', 'C0', 'A', 'B', 'C1', 'B'])
+  }
+)
 
 onEachQueue(t, 'urgent ones go first, and none starves', async (t, queue) => {
   const hook = await startStandIn(t)
