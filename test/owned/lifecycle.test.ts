@@ -136,7 +136,9 @@ t.test('what was merged is one entry, however often it fails, and is told once',
   t.equal(await depth(service), 2)
   // Both are due then: the newer one is critical, goes first, and goes on under the older one's id.
   await service.retarget([webhook('hook', `${hook.url}/2`)])
-  await eventually('they are one', async () => (await depth(service)) === 1)
+  const inFlight = async () => (await service.get('/status')).body.in_flight.deliveries
+  await eventually('they failed as one', async () => hook.requests.length === 3 && (await inFlight()) === 0)
+  t.equal(await depth(service), 1)
   t.same(told(hook), ['A', 'C', 'C,A'])
   hook.answer({})
   await service.retarget([webhook('hook', `${hook.url}/3`)])
