@@ -121,13 +121,14 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
         if (!waiting || id === job.entry.id) continue
         owed.delete(id)
         waiting.finishedAt = now()
-        // What took it over has told the target of it, or goes on with it.
-        waiting.state = result.kind === 'delivered' ? 'delivered' : 'nothing'
-        waiting.failure =
-          result.kind === 'delivered'
-            ? undefined
-            : { reason: 'merged', message: `it goes on as delivery ${job.entry.id}` }
-        if (result.kind === 'delivered') tookPlace(waiting, job, result.statusCode)
+        if (result.kind === 'delivered') {
+          waiting.state = 'delivered'
+          waiting.failure = undefined
+          tookPlace(waiting, job, result.statusCode)
+        } else {
+          waiting.state = 'nothing'
+          waiting.failure = { reason: 'merged', message: `it goes on as delivery ${job.entry.id}` }
+        }
       }
     },
     submitted(entry, result) {

@@ -5,6 +5,7 @@ import type { OwedEvents } from './pipeline/owed.js'
 import type { PublishEvents } from './pipeline/publish.js'
 import type { PublishResult, Verdict } from './pipeline/result.js'
 import type { RosterEvents } from './pipeline/roster.js'
+import { sentenceOf } from './schema.js'
 
 /** One line per publish at the level that it deserves, and one per target at debug. */
 export function publishLog(log: Logger): PublishEvents & Pick<DeliveryEvents, 'circuit'> {
@@ -105,9 +106,7 @@ export function rosterLog(log: Logger): Pick<RosterEvents, 'applied'> {
       const before = told
       told = new Set()
       for (const { source, name, problems, stale } of invalid) {
-        const problem = problems
-          .map(({ field, message, suggestion }) => `${field} ${message}: ${suggestion}`)
-          .join('; ')
+        const problem = problems.map(sentenceOf).join('; ')
         const line = `${source} ${name} ${problem}`
         told.add(line)
         if (!before.has(line))

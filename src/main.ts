@@ -2,12 +2,12 @@ import closeWithGrace from 'close-with-grace'
 import { destination, pino } from 'pino'
 import { readConfig } from './config.js'
 import { gatherLines } from './log.js'
+import { sentenceOf } from './schema.js'
 import { startService } from './service.js'
 
 const reading = readConfig(process.env)
 if (!reading.ok) {
-  for (const { field, message, suggestion } of reading.problems)
-    process.stderr.write(`${field} ${message}: ${suggestion}\n`)
+  for (const problem of reading.problems) process.stderr.write(`${sentenceOf(problem)}\n`)
   process.exit(1)
 }
 const config = reading.value

@@ -15,6 +15,9 @@ export interface Problem {
   suggestion: string
 }
 
+/** A problem in one line, for a log or a terminal. */
+export const sentenceOf = ({ field, message, suggestion }: Problem): string => `${field} ${message}: ${suggestion}`
+
 const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const sizeUnits = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, KB: 1e3, MB: 1e6, GB: 1e9 }
 

@@ -29,6 +29,7 @@ import { openStore } from './queues/registry.js'
 import { createRenewal } from './renewal.js'
 import { entryView } from './routes/queue.js'
 import type { Readiness } from './routes/status.js'
+import { sentenceOf } from './schema.js'
 import { createStatistics } from './statistics.js'
 import { egress } from './targets/egress.js'
 import { createSender } from './targets/send.js'
@@ -400,9 +401,7 @@ function accessOf(config: Config, log: Logger) {
   }
   const reading = readTokens(textOf(config.API_TOKENS_FILE))
   if (reading.ok) return reading.value
-  throw new Error(
-    reading.problems.map(({ field, message, suggestion }) => `${field} ${message}: ${suggestion}`).join('; ')
-  )
+  throw new Error(reading.problems.map(sentenceOf).join('; '))
 }
 
 function textOf(tokensFile: string): string {

@@ -255,9 +255,11 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       // What is not told replaces what waits all the same, in whatever slot that is.
       const untold = job.entry.alerts.filter((_, index) => states[index]?.owed && isSettled(steps[index]!))
       if (untold.length > 0) owed.dismiss(job.entry, untold)
-      const stillFiring = states.filter((state, index) => !tells(steps[index]!) && isOwedResolve(state)).length
+      const stillFiring = standsForGroup(job.live.target)
+        ? states.filter((state, index) => !tells(steps[index]!) && isOwedResolve(state)).length
+        : 0
       states = states.filter((_, index) => tells(steps[index]!))
-      narrow(job, steps, standsForGroup(job.live.target) ? stillFiring : 0)
+      narrow(job, steps, stillFiring)
     }
     return { states, memory: known.memory, firedAndResolved }
   }
@@ -449,8 +451,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (attempted.memory) owed.remember(entry, attempted.memory)
     if (failedNow.mayHave) entry.may_have = true
     if (failedNow.type === 'permanent') return owed.bury(job, failedNow, took)
-    const closes = entry.alerts.some(({ alert }) => alert.status === 'resolved')
-    if (isLast(entry.replayed_at ?? entry.accepted_at, closes, at, retryRules)) return owed.bury(job, failedNow, took)
+    const tellsAnEnd = entry.alerts.some(({ alert }) => alert.status === 'resolved')
+    if (isLast(entry.replayed_at ?? entry.accepted_at, tellsAnEnd, at, retryRules))
+      return owed.bury(job, failedNow, took)
     return owed.own(job, failedNow, start.hold, at + delayMs(entry.tries, failedNow, retryRules, deps.random()))
   }
 

@@ -7,7 +7,7 @@ export interface RetryRules {
   readonly baseMs: number
   readonly maxDelayMs: number
   readonly maxAgeMs: number
-  /** How long a resolve that closes something is tried. */
+  /** How long what tells an end is tried. */
   readonly retentionMs: number
 }
 
@@ -21,8 +21,8 @@ export function delayMs(tries: number, failure: Failure | undefined, rules: Retr
 }
 
 /** Whether a failed attempt was the last one: nothing dies of age without an attempt that failed. */
-export function isLast(acceptedAt: number, closes: boolean, now: number, rules: RetryRules): boolean {
-  return now - acceptedAt > (closes ? Math.max(rules.retentionMs, rules.maxAgeMs) : rules.maxAgeMs)
+export function isLast(acceptedAt: number, tellsAnEnd: boolean, now: number, rules: RetryRules): boolean {
+  return now - acceptedAt > (tellsAnEnd ? Math.max(rules.retentionMs, rules.maxAgeMs) : rules.maxAgeMs)
 }
 
 /** high: critical and firing; low: resolved, or info; else medium. The most urgent alert decides. */

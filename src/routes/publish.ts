@@ -203,10 +203,10 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     const wished = optionsFromQuery(query)
     const fromQuery = query.target === undefined ? undefined : [query.target].flat().map(String)
     const names = reading.ok ? (reading.value.targetNames ?? fromQuery) : undefined
-    if (!reading.ok || !wished.ok || isWithoutNames(names, scope)) {
-      const problems = [...(reading.ok ? [] : reading.problems), ...(wished.ok ? [] : wished.problems)]
-      if (reading.ok && isWithoutNames(names, scope)) problems.push(noNames(scope))
-      throw new ApiError('INVALID_INPUT', { details: problems })
+    const nameless = reading.ok && isWithoutNames(names, scope)
+    if (!reading.ok || !wished.ok || nameless) {
+      const problems = [reading, wished].flatMap(each => (each.ok ? [] : each.problems))
+      throw new ApiError('INVALID_INPUT', { details: nameless ? [...problems, noNames(scope)] : problems })
     }
     const accepted = reading.value
     const own = Object.keys(wished.value).length === 0 && Object.keys(accepted.options).length === 0

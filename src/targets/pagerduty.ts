@@ -161,9 +161,9 @@ function alertEvent(message: Message, alert: Alert, room: Room): object {
       source: sourceOf(labels, message, room),
       severity: severityFor([alert], room),
       timestamp: end([alert]) ?? beginning([alert]),
-      component: short(labels.component || labels.service || labels.job, () => room.cut('component')),
-      group: short(labels.cluster || labels.namespace, () => room.cut('group')),
-      class: short(alert.alert_name, () => room.cut('class')),
+      component: short(labels.component || labels.service || labels.job, room, 'component'),
+      group: short(labels.cluster || labels.namespace, room, 'group'),
+      class: short(alert.alert_name, room, 'class'),
       custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
     },
     ...context(message, annotations, alert.generator_url)
@@ -184,14 +184,14 @@ function groupEvent(message: Message, room: Room): object {
       source: sourceOf(labels, message, room),
       severity: severityFor(alerts, room),
       timestamp: (firing ? undefined : end(alerts)) ?? beginning(alerts),
-      component: short(labels.component || labels.service || labels.job, () => room.cut('component')),
-      group: short(labels.cluster || labels.namespace, () => room.cut('group')),
-      class: short(labels.alertname, () => room.cut('class')),
+      component: short(labels.component || labels.service || labels.job, room, 'component'),
+      group: short(labels.cluster || labels.namespace, room, 'group'),
+      class: short(labels.alertname, room, 'class'),
       custom_details: {
         late_by: lateBy(message),
         alerts: counts(message),
         details: shown.map(alert => ({
-          alert_name: short(alert.alert_name, () => room.cut('alert_name')),
+          alert_name: short(alert.alert_name, room, 'alert_name'),
           ...detailsOf(alert, room)
         })),
         not_shown: alerts.length - shown.length + notification.truncated_alerts || undefined
@@ -245,11 +245,11 @@ function severityFor(alerts: readonly Alert[], room: Room): string {
 function sourceOf(labels: Readonly<Record<string, string>>, { notification }: Message, room: Room): string {
   const { instance, host, node, pod, cluster, namespace, job } = labels
   const source = instance || host || node || pod || cluster || namespace || job || notification.external_url
-  return short(source, () => room.cut('source')) ?? 'alert-fanout'
+  return short(source, room, 'source') ?? 'alert-fanout'
 }
 
-function short(text: string | undefined, onCut: () => void): string | undefined {
-  return text ? cut(text, 255, onCut) : undefined
+function short(text: string | undefined, room: Room, field: string): string | undefined {
+  return text ? cut(text, 255, () => room.cut(field)) : undefined
 }
 
 function lateBy(message: Message): string | undefined {
