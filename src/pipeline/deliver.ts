@@ -5,7 +5,7 @@ import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
-import { attemptsKept, type Entry, entryId, laneId, standsForGroup } from './entry.js'
+import { attemptsKept, type Entry, entryId, laneId, lanesOf, standsForGroup } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
@@ -16,7 +16,7 @@ import { recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { createRecall, type Known } from './recall.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
-import { alertsOf, carry, goesWhole, isSettled, lanesOf, mostMerged, narrow, plan, tells } from './takeover.js'
+import { alertsOf, carry, goesWhole, isSettled, mostMerged, narrow, plan, tells } from './takeover.js'
 import type { Span, Tracer } from './tracer.js'
 import { isMany, turn } from './turn.js'
 
@@ -112,7 +112,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     events.started(job)
     const span = tracer?.delivery(job)
     if (span) job.traceparent = span.traceparent
-    const ticket = job.ticket ?? job.live.lanes.take(lanesOf(job.entry))
+    const ticket = job.ticket ?? job.live.lanes.take(lanesOf(job.live.target, job.entry))
     return { job, ticket, span, startedAt, done }
   }
 
@@ -190,7 +190,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       return false
     }
     if (!store.shared) return true
-    const names = lanesOf(job.entry).map(lane => laneId(job.live.name, lane))
+    const names = lanesOf(job.live.target, job.entry).map(lane => laneId(job.live.name, lane))
     while (!job.hurry.over) {
       const hold = await store.hold(names)
       if (hold) {
@@ -283,7 +283,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   async function holdAll(courses: readonly Course[], { holds }: Held): Promise<boolean> {
-    const lanes = courses.flatMap(({ job }) => lanesOf(job.entry).map(lane => laneId(job.live.name, lane)))
+    const lanes = courses.flatMap(({ job }) =>
+      lanesOf(job.live.target, job.entry).map(lane => laneId(job.live.name, lane))
+    )
     const hold = await store.hold(distinct(lanes))
     if (hold) holds.push(hold)
     return hold !== undefined
@@ -371,12 +373,12 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (ids.length === 0) return false
     const records = await store.read(ids.map(entryId))
     const { peer } = job.entry
-    const own = new Set(lanesOf(job.entry))
+    const own = new Set(lanesOf(job.live.target, job.entry))
     const taken: Entry[] = []
     for (const record of records) {
       const entry = record as unknown as Entry | undefined
       if (!entry || entry.type !== job.live.type) continue
-      const more = lanesOf({ peer, alerts: entry.alerts }).filter(lane => !own.has(lane))
+      const more = lanesOf(job.live.target, { ...entry, peer }).filter(lane => !own.has(lane))
       if (more.length > 0 && own.size + more.length > mostMerged) continue
       const ticket = job.live.lanes.tryTake(more)
       if (!ticket) continue

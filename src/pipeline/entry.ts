@@ -3,6 +3,7 @@ import type { Notification } from '../alert.js'
 import type { Change, Fields, Place, Priority } from '../queues/contract.js'
 import type { Failure, OpenTarget, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
+import { distinct } from './lanes.js'
 import type { Sequenced } from './lifecycle.js'
 import { rememberedLast } from './remembered.js'
 import { priorityOf } from './retry-rules.js'
@@ -145,6 +146,22 @@ export const isPerAlert = (target: Target): boolean => target.kind.lane(target.s
 /** Whether what is told of some alerts changes what the target shows of their whole group: an incident, a message that is edited. */
 export const standsForGroup = (target: Target): boolean =>
   !isPerAlert(target) && (target.kind.audience === 'incident' || !target.wire.forgets)
+
+/** The lanes that a part of these alerts needs at the target, each once: an alert that stands twice must not wait for itself. */
+export function lanesFor(
+  target: Target,
+  { peer, slot }: Pick<Entry, 'peer' | 'slot'>,
+  fingerprints: readonly string[]
+): readonly string[] {
+  const lanes = peer === undefined ? fingerprints : fingerprints.map(fingerprint => laneOf(peer, fingerprint))
+  // Other alerts of the group open and close the same incident, so they wait for each other, too.
+  return distinct(standsForGroup(target) ? [...lanes, `group/${slot}`] : lanes)
+}
+
+export function lanesOf(target: Target, entry: Pick<Entry, 'peer' | 'slot' | 'alerts'>): readonly string[] {
+  const fingerprints = entry.alerts.map(({ alert }) => alert.fingerprint)
+  return lanesFor(target, entry, fingerprints)
+}
 
 /** Where a part of a notification waits: per alert for incident tools, per receiver and group for the others. */
 export function slotOf(target: Target, part: Part, notification: Notification): string {

@@ -2,10 +2,10 @@ import type { Alert, Notification } from '../alert.js'
 import type { Part } from '../targets/contract.js'
 import type { Admission } from './admission.js'
 import type { Deliver, Terms } from './deliver.js'
-import { type Entry, isPerAlert, laneOf, newId, slotOf, slotOfGroup } from './entry.js'
+import { type Entry, isPerAlert, lanesFor, newId, slotOf, slotOfGroup } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
-import { distinct, type Ticket } from './lanes.js'
+import type { Ticket } from './lanes.js'
 import type { Sequenced } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 import type { PublishRequest } from './publish.js'
@@ -229,8 +229,9 @@ export class FanOut {
   #takeLanes(delivery: Running): void {
     const { live } = delivery.choice as Send
     delivery.tickets = delivery.parts.map(part => {
-      const peer = peerAsLaidOut(live, part)
-      return live.lanes.take(distinct(part.alerts.map(alert => laneOf(peer, alert.fingerprint))))
+      const at = { peer: peerAsLaidOut(live, part), slot: this.#slotOf(live, part) }
+      const fingerprints = part.alerts.map(alert => alert.fingerprint)
+      return live.lanes.take(lanesFor(live.target, at, fingerprints))
     })
     for (const [index, { ready }] of delivery.tickets.entries()) if (!ready) (delivery.late ??= new Set()).add(index)
   }
@@ -320,7 +321,7 @@ export class FanOut {
         type: live.type,
         part: part.key,
         peer: peerAsLaidOut(live, part),
-        slot: isWhole && part.key === '' ? this.#wholeSlot : slotOf(live.target, part, notification),
+        slot: this.#slotOf(live, part),
         alerts:
           isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
         group: unlisting(this.#group, stillFiring),
@@ -356,6 +357,12 @@ export class FanOut {
       running: false,
       handing: undefined
     }
+  }
+
+  #slotOf({ target }: LiveTarget, part: Part): string {
+    const { notification } = this.plan
+    const isWhole = part.key === '' && part.alerts.length === notification.alerts.length
+    return isWhole ? this.#wholeSlot : slotOf(target, part, notification)
   }
 
   #recordsOf(some: readonly Alert[]): Job['records'] {

@@ -2,13 +2,12 @@ import { type Priority, priorities, type Store } from '../queues/contract.js'
 import { failure } from '../targets/failures.js'
 import { permits } from './breaker.js'
 import type { Deliver } from './deliver.js'
-import { type Entry, entryId, notificationOf, peerOf, placeOf } from './entry.js'
+import { type Entry, entryId, lanesOf, notificationOf, peerOf, placeOf } from './entry.js'
 import { unhurried } from './hurry.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { type LiveTarget, rateWaitMs } from './live.js'
 import type { Owed } from './owed.js'
 import type { Roster } from './roster.js'
-import { lanesOf } from './takeover.js'
 import { isMany, turn } from './turn.js'
 
 export interface RetryDeps {
@@ -193,7 +192,8 @@ export function createRetry(deps: RetryDeps): Retry {
           continue
         }
         if (missingSince.size > 0) missingSince.delete(`${live.name}/${live.type}`)
-        const lanes = live.lanes.tryTake(lanesOf({ peer: peerOf(live.target.wire, entry.part), alerts: entry.alerts }))
+        const peer = peerOf(live.target.wire, entry.part)
+        const lanes = live.lanes.tryTake(lanesOf(live.target, { ...entry, peer }))
         if (!lanes) continue
         // The delivery takes the lanes itself, at once: nobody comes between.
         lanes.leave()

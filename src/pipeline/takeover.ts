@@ -1,7 +1,6 @@
 import { type Alert, commonOf, type Notification } from '../alert.js'
-import { attemptsKept, type Entry, laneOf, notificationOf } from './entry.js'
+import { attemptsKept, type Entry, notificationOf } from './entry.js'
 import type { Job } from './job.js'
-import { distinct } from './lanes.js'
 import { isUnheard, merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
 
 export const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
@@ -22,11 +21,6 @@ export function isSame(stands: Entry, read: Entry): boolean {
     stands.base === read.base &&
     stands.alerts.length === read.alerts.length
   )
-}
-
-/** The lanes of the alerts, each once: an alert that stands twice in a notification must not wait for itself. */
-export function lanesOf({ peer, alerts }: Pick<Entry, 'peer' | 'alerts'>): readonly string[] {
-  return distinct(alerts.map(({ alert }) => laneOf(peer, alert.fingerprint)))
 }
 
 export const alertsOf = (alerts: readonly Sequenced[]): Alert[] => alerts.map(({ alert }) => alert)

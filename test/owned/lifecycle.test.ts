@@ -193,6 +193,28 @@ onEachQueue(t, 'nor by a resolve that goes without the others of its group', asy
   t.same(actionsOf('/3'), ['trigger', 'trigger'], 'E moved to another group and fires in both')
 })
 
+onEachQueue(t, 'a retry for a group and a new alert of it do not pass each other at its incident', async (t, queue) => {
+  const slow = gate()
+  const incidents = await startStandIn(t, { status: 202 })
+  const perGroup = (path: string) => pagerduty('pd', `${incidents.url}/${path}`, { per: 'group' })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, ACK_TIMEOUT: '300ms' },
+    targets: [perGroup('1')]
+  })
+  await publish(service, group('g', 'A'))
+  incidents.answer({ status: 503 })
+  t.equal((await publish(service, group('g', '-A'))).status, 202)
+  incidents.answer(() => slow.answer())
+  await service.retarget([perGroup('2')])
+  await incidents.got(3)
+  t.equal((await publish(service, group('g', 'C'))).status, 202, 'it waits for the resolve')
+  t.equal(incidents.requests.length, 3)
+  slow.open({ status: 202 })
+  await workedOff(service)
+  const actions = incidents.requests.map(request => request.json().event_action)
+  t.same(actions, ['trigger', 'resolve', 'resolve', 'trigger'])
+})
+
 onEachQueue(t, 'what waits is merged up to 1,000 alerts, and each is told once all the same', async (t, queue) => {
   const hook = await startStandIn(t, { status: 503 })
   const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
