@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { compile, openPlace } from '../support/process.js'
-import { alertmanagerBody, publishPaths } from '../support/service.js'
+import { alertmanagerBody, noRetry, publishPaths } from '../support/service.js'
 import { type Json, type Script, startStandIn } from '../support/stand-in.js'
 
 const main = compile(t)
@@ -51,7 +51,7 @@ t.test('a firing out of the queue does not come back after its resolve, whenever
 })
 
 t.test('nor after a resolve that there was nobody to tell', async t => {
-  const { start, publish, told, answer, idle } = await open(t, pager, { RETRY_BASE: '10m' })
+  const { start, publish, told, answer, idle } = await open(t, pager, noRetry)
   const run = await start()
   answer({ status: 503 })
   t.equal(await publish(firing), 202)
@@ -65,7 +65,7 @@ t.test('nor after a resolve that there was nobody to tell', async t => {
 })
 
 t.test('a firing that arrived just before a crash has its resolve told, even if its next attempts failed', async t => {
-  const { start, publish, told, answer, idle } = await open(t, pager, { RETRY_BASE: '10m' })
+  const { start, publish, told, answer, idle } = await open(t, pager, noRetry)
   const run = await start()
   answer('hang')
   const unanswered = publish(firing).catch(() => 'no answer')

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startApiServer } from '../support/api-server.js'
 import { until } from '../support/looks.js'
-import { oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { startStandIn } from '../support/stand-in.js'
 
 t.test('a new credential in a Secret is tried at once with what is owed, and an Event says that it works', async t => {
@@ -10,7 +10,7 @@ t.test('a new credential in a Secret is tried at once with what is owed, and an 
   const secret = (token: string) => ({ type: 'webhook', url: hook.url, auth: `{type: bearer, token: ${token}}` })
   cluster.apply('hook', secret('old'))
   const service = await startTestService(t, {
-    env: { DISCOVERY: 'kubernetes', RETRY_BASE: '1h', CIRCUIT_OPEN_DURATION: '1h' }
+    env: { DISCOVERY: 'kubernetes', ...noRetry, CIRCUIT_OPEN_DURATION: '1h' }
   })
   await until('it is ready', async () => (await service.get('/readyz')).status === 200)
   for (const name of ['A', 'B']) t.equal((await service.post(publishPaths.all, oneAlert(name))).status, 202)

@@ -2,10 +2,10 @@ import t from 'tap'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, workedOff } from '../support/queues.js'
-import { oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, startStandIn } from '../support/stand-in.js'
 
-const patient = { RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', CIRCUIT_FAILURE_THRESHOLD: '10000' }
+const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)
 
 interface Letter {

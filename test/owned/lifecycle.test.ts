@@ -7,11 +7,11 @@ import { openStore } from '../../src/queues/registry.js'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, type OwnQueue, onEachQueue, workedOff } from '../support/queues.js'
-import { oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
 
 /** Nothing is tried again by itself, and no circuit opens: what is sent when is up to the test. */
-const patient = { RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', CIRCUIT_FAILURE_THRESHOLD: '10000' }
+const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)
 
 onEachQueue(

@@ -4,7 +4,14 @@ import t from 'tap'
 import { movableClock } from '../support/clock.js'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { openPost } from '../support/raw.js'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import {
+  alertmanagerBody,
+  noRetry,
+  oneAlert,
+  publishPaths,
+  startTestService,
+  type TestService
+} from '../support/service.js'
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 const minuteMs = 60_000
@@ -85,7 +92,7 @@ onEachQueue(t, 'a reminder is a new round: it is sent, under another key, once f
 onEachQueue(t, 'annotations that change at every flush make no new notification', async (t, queue) => {
   const hook = await startStandIn(t, { status: 503 })
   const service = await startTestService(t, {
-    env: { ...queue.env, RETRY_BASE: '1h' },
+    env: { ...queue.env, ...noRetry },
     targets: [webhook('hook', hook.url)]
   })
   const flush = (value: number) => {
@@ -126,7 +133,7 @@ t.test(
     const hook = await startStandIn(t)
     const down = await startStandIn(t, { status: 503 })
     const options = (queue: string) => ({
-      env: { QUEUE_DIR: join(directory, queue), RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h' },
+      env: { QUEUE_DIR: join(directory, queue), ...noRetry },
       targets: [webhook('down', down.url), webhook('hook', hook.url)]
     })
     const post = (service: TestService, status: string) =>
@@ -366,7 +373,7 @@ onRedis(
     const up = await startStandIn(t)
     const down = await startStandIn(t, { status: 503 })
     const options = {
-      env: { ...queue.env, RETRY_BASE: '1h' },
+      env: { ...queue.env, ...noRetry },
       targets: [webhook('down', down.url), webhook('up', up.url)]
     }
     const [one, other] = [await startTestService(t, options), await startTestService(t, options)]
@@ -387,7 +394,7 @@ onRedis(
 onRedis(t, 'two replicas work off one queue, each entry once', async (t, queue) => {
   const hook = await startStandIn(t, { status: 503 })
   const options = (path: string) => ({
-    env: { ...queue.env, RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', CIRCUIT_FAILURE_THRESHOLD: '1000' },
+    env: { ...queue.env, ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '1000' },
     targets: [webhook('hook', hook.url + path)]
   })
   const one = await startTestService(t, options('/one'))

@@ -3,12 +3,12 @@ import { startApiServer, status } from '../support/api-server.js'
 import { movableClock } from '../support/clock.js'
 import { group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
-import { alertmanagerBody, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { alertmanagerBody, noRetry, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { startStandIn } from '../support/stand-in.js'
 
 const hourMs = 3_600_000
 /** Nothing is tried again by itself, and no circuit opens. */
-const patient = { RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', CIRCUIT_FAILURE_THRESHOLD: '10000' }
+const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 /** What fails is tried again at once, and no circuit opens. */
 const eager = { RETRY_BASE: '10ms', RETRY_MAX_DELAY: '20ms', CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)

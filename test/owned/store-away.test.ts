@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { ownDirectory } from '../support/directory.js'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { alertmanagerBody, noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string) => ({ name, type: 'webhook', url })
@@ -117,7 +117,7 @@ onEachQueue(t, 'what is written down holds no credential of the target', async (
   const secret = 'TOPSECRET'
   const auth = { type: 'bearer', token: secret }
   const service = await startTestService(t, {
-    env: { ...queue.env, RETRY_BASE: '1h' },
+    env: { ...queue.env, ...noRetry },
     targets: [
       { ...webhook('hook', `${hook.url}/${secret}?key=${secret}`), auth, headers: { 'X-Key': secret } },
       { name: 'pd', type: 'pagerduty', url: hook.url, routing_key: secret }
@@ -151,7 +151,7 @@ onEachQueue(t, 'what was owed is still owed, and known, after a restart', async 
   const down = await startStandIn(t, { status: 503 })
   const up = await startStandIn(t)
   const options = {
-    env: { ...queue.env, RETRY_BASE: '1h' },
+    env: { ...queue.env, ...noRetry },
     targets: [webhook('down', down.url), webhook('up', up.url)]
   }
   const before = await startTestService(t, options)

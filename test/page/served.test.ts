@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { startStandIn } from '../support/stand-in.js'
 
 const tokens = 'look:read:look-token\nact:admin:act-token\nsend:publish:send-token\n'
@@ -12,7 +12,7 @@ async function guarded(t: Parameters<typeof startTestService>[0]) {
   const file = join(t.testdir(), 'tokens')
   await writeFile(file, tokens)
   const targets = [{ name: 'secret-hook', type: 'webhook', url: hook.url }]
-  const service = await startTestService(t, { targets, env: { API_TOKENS_FILE: file, RETRY_BASE: '1h' } })
+  const service = await startTestService(t, { targets, env: { API_TOKENS_FILE: file, ...noRetry } })
   await service.post(publishPaths.all, oneAlert('SecretAlert'), { authorization: 'Bearer act-token' })
   return service
 }
@@ -57,7 +57,7 @@ t.test('no alert can put markup into the page, whichever of its texts it uses', 
     { name: 'hook', type: 'webhook', url: hook.url },
     { name: 'refusing', type: 'webhook', url: refusing.url }
   ]
-  const service = await startTestService(t, { targets, env: { RETRY_BASE: '1h' } })
+  const service = await startTestService(t, { targets, env: noRetry })
   const hostile = `"'><img src=x onerror=alert(1)><script>alert(2)</script>\u202e`
   await service.post(publishPaths.all, {
     alert: {
@@ -76,7 +76,7 @@ t.test('no alert can put markup into the page, whichever of its texts it uses', 
 t.test('an alert of megabytes does not make a page of megabytes', async t => {
   const hook = await startStandIn(t, { status: 503 })
   const targets = [{ name: 'hook', type: 'webhook', url: hook.url }]
-  const service = await startTestService(t, { targets, env: { RETRY_BASE: '1h' } })
+  const service = await startTestService(t, { targets, env: noRetry })
   const huge = 'x'.repeat(1_000_000)
   await service.post(publishPaths.all, oneAlert(huge, { annotations: { summary: huge } }))
   t.ok((await service.get('/')).text.length < 20_000)

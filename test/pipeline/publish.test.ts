@@ -1,6 +1,6 @@
 import t from 'tap'
 import { onEachQueue } from '../support/queues.js'
-import { alertmanagerBody, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { alertmanagerBody, noRetry, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, type Json, startStandIn } from '../support/stand-in.js'
 
 /**
@@ -176,7 +176,7 @@ t.test('a resolve that comes while its firing has not begun waits for it, like a
 t.test('of a storm that is more than there is room for, just the rest is refused, the least urgent ones', async t => {
   const away = await startStandIn(t, { status: 500 })
   const service = await startTestService(t, {
-    env: { QUEUE_MAX_PER_TARGET: '200', RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h' },
+    env: { QUEUE_MAX_PER_TARGET: '200', ...noRetry },
     targets: [{ name: 'hook', type: 'webhook', url: away.url, batch: 'alert' }]
   })
   const body = JSON.parse(storm('ad', 600).toString())
@@ -230,7 +230,7 @@ onEachQueue(
     const away = await startStandIn(t, { status: 500 })
     const names = ['hook-1', 'hook-2']
     const service = await startTestService(t, {
-      env: { ...queue.env, QUEUE_MAX_PER_TARGET: '200', RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', LOG_LEVEL: 'warn' },
+      env: { ...queue.env, QUEUE_MAX_PER_TARGET: '200', ...noRetry, LOG_LEVEL: 'warn' },
       targets: names.map(name => ({ name, type: 'webhook', url: away.url, batch: 'alert' }))
     })
     const { status, body } = await service.post(publishPaths.all, storm('ff', 1_500))

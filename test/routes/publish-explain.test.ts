@@ -1,5 +1,5 @@
 import t from 'tap'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { alertmanagerBody, noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { type Json, nobodyThere, startStandIn, type Taken } from '../support/stand-in.js'
 
 const secrets = {
@@ -124,7 +124,7 @@ t.test('explain says of each target what would happen and why', async t => {
   const hook = await startStandIn(t, { status: 500 })
   const webhook = (name: string, more: object = {}) => ({ name, type: 'webhook', url: hook.url, ...more })
   const service = await startTestService(t, {
-    env: { CIRCUIT_FAILURE_THRESHOLD: '1', HEALTH_FAILURE_THRESHOLD: '1', RETRY_BASE: '1h' },
+    env: { CIRCUIT_FAILURE_THRESHOLD: '1', HEALTH_FAILURE_THRESHOLD: '1', ...noRetry },
     targets: [
       webhook('disabled', { enabled: false }),
       webhook('filtered', { filter: { severities: ['info'] } }),
@@ -198,7 +198,7 @@ t.test('explain names what is cut to the vendors’ limits', async t => {
 t.test('what is explained was not received: no alert counts, waits for a person, or stops waiting', async t => {
   const slack = await startStandIn(t, { status: 503 })
   const service = await startTestService(t, {
-    env: { RETRY_BASE: '1h' },
+    env: noRetry,
     targets: [{ name: 'slack', type: 'slack', url: slack.url }]
   })
   const value = async (name: string) => {

@@ -1,6 +1,13 @@
 import t from 'tap'
 import { openPost } from '../support/raw.js'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import {
+  alertmanagerBody,
+  noRetry,
+  oneAlert,
+  publishPaths,
+  startTestService,
+  type TestService
+} from '../support/service.js'
 import { startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
@@ -19,7 +26,7 @@ function lines(service: TestService) {
 t.test('each publish is one line, at the level that it deserves, with the fixed fields', async t => {
   const hook = await startStandIn(t, ({ path }) => ({ status: path === '/down' ? 500 : path === '/picky' ? 422 : 200 }))
   const service = await startTestService(t, {
-    env: { LOG_LEVEL: 'info', RETRY_BASE: '1h' },
+    env: { LOG_LEVEL: 'info', ...noRetry },
     targets: [
       webhook('down', `${hook.url}/down`),
       webhook('none', hook.url, { filter: { severities: ['info'] } }),
@@ -131,7 +138,7 @@ t.test('a target that is tried although nothing is known of its health is told, 
 t.test('a circuit that changes and a dead letter are told', async t => {
   const hook = await startStandIn(t, ({ path }) => ({ status: path === '/down' ? 401 : 422 }))
   const service = await startTestService(t, {
-    env: { LOG_LEVEL: 'info', RETRY_BASE: '1h' },
+    env: { LOG_LEVEL: 'info', ...noRetry },
     targets: [webhook('down', `${hook.url}/down`), webhook('picky', hook.url)]
   })
   const { body } = await service.post(publishPaths.all, oneAlert())

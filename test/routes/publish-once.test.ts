@@ -1,11 +1,11 @@
 import t from 'tap'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { alertmanagerBody, noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { gate, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
 
 for (const queue of ['off', 'embedded']) {
-  const env = { QUEUE: queue, RETRY_BASE: '1h' }
+  const env = { QUEUE: queue, ...noRetry }
 
   t.test(
     `QUEUE=${queue}: an Idempotency-Key makes a repeated publish answer what is known, and send nothing`,
@@ -156,7 +156,7 @@ t.test('QUEUE=off: after a 503 the retry reaches only who has not got it', async
 
 t.test('what is owed is answered with the same delivery, untouched', async t => {
   const down = await startStandIn(t, { status: 500 })
-  const service = await startTestService(t, { env: { RETRY_BASE: '1h' }, targets: [webhook('down', down.url)] })
+  const service = await startTestService(t, { env: noRetry, targets: [webhook('down', down.url)] })
   const first = await service.post(publishPaths.all, alertmanagerBody())
   const again = await service.post(publishPaths.all, alertmanagerBody())
   t.same([first.status, again.status], [202, 202])

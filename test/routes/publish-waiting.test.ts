@@ -4,14 +4,21 @@ import { until } from '../support/looks.js'
 import { needs } from '../support/programs.js'
 import { openPost } from '../support/raw.js'
 import { startRedis } from '../support/redis.js'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import {
+  alertmanagerBody,
+  noRetry,
+  oneAlert,
+  publishPaths,
+  startTestService,
+  type TestService
+} from '../support/service.js'
 import { gate, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
 
 for (const queue of ['off', 'embedded']) {
   const owned = queue !== 'off'
-  const env = { QUEUE: queue, RETRY_BASE: '1h' }
+  const env = { QUEUE: queue, ...noRetry }
 
   t.test(`QUEUE=${queue}: a target that hangs is told of as timed out once the publish's time is over`, async t => {
     const hanging = await startStandIn(t, 'hang')
@@ -405,7 +412,7 @@ for (const queue of ['off', 'embedded']) {
     const hook = await startStandIn(t)
     const limit = (per: string) => ({ rate_limit: { requests: 1, per, burst: 1 } })
     const service = await startTestService(t, {
-      env: { QUEUE: queue, RETRY_BASE: '1h' },
+      env: { QUEUE: queue, ...noRetry },
       targets: [webhook('brisk', hook.url, limit('500ms')), webhook('strict', hook.url, limit('1h'))]
     })
     t.equal((await service.post(publishPaths.all, oneAlert('A'))).status, 200)
@@ -422,7 +429,7 @@ for (const queue of ['off', 'embedded']) {
     const hook = await startStandIn(t, ({ path }) => ({ status: path === '/a' ? 400 : 200 }))
     const targets = ['a', 'b', 'c'].map(name => webhook(name, `${hook.url}/${name}`))
     const service = await startTestService(t, {
-      env: { QUEUE: queue, RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h' },
+      env: { QUEUE: queue, ...noRetry },
       targets
     })
     await service.post(publishPaths.all, oneAlert('A'))

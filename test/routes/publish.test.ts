@@ -1,5 +1,13 @@
 import t from 'tap'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService, steady, steadyTarget } from '../support/service.js'
+import {
+  alertmanagerBody,
+  noRetry,
+  oneAlert,
+  publishPaths,
+  startTestService,
+  steady,
+  steadyTarget
+} from '../support/service.js'
 import { nobodyThere, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
@@ -192,7 +200,7 @@ for (const queue of ['off', 'embedded']) {
       const up = await startStandIn(t)
       const down = await startStandIn(t, { status: 503, body: 'secret words of the target' })
       const service = await startTestService(t, {
-        env: { ...env, RETRY_BASE: '1h' },
+        env: { ...env, ...noRetry },
         targets: [webhook('down', down.url), webhook('up', up.url)]
       })
       const { status, body, headers, text } = await service.post(publishPaths.all, oneAlert())
@@ -236,7 +244,7 @@ for (const queue of ['off', 'embedded']) {
 
   t.test(`QUEUE=${queue}: when every target is down, the answer is ${owned ? 202 : 503}`, async t => {
     const targets = [webhook('a', await nobodyThere()), webhook('b', await nobodyThere())]
-    const service = await startTestService(t, { env: { ...env, RETRY_BASE: '1h' }, targets })
+    const service = await startTestService(t, { env: { ...env, ...noRetry }, targets })
     const { status, body } = await service.post(publishPaths.all, oneAlert())
     t.equal(status, owned ? 202 : 503)
     t.match(body, {
@@ -399,7 +407,7 @@ for (const queue of ['off', 'embedded']) {
   t.test(`QUEUE=${queue}: an open circuit keeps live attempts away unless it is not respected`, async t => {
     const hook = await startStandIn(t, { status: 500 })
     const service = await startTestService(t, {
-      env: { ...env, CIRCUIT_FAILURE_THRESHOLD: '1', RETRY_BASE: '1h' },
+      env: { ...env, CIRCUIT_FAILURE_THRESHOLD: '1', ...noRetry },
       targets: [webhook('hook', hook.url)]
     })
     await service.post(publishPaths.all, oneAlert('A'))

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { until } from '../support/looks.js'
-import { alertmanagerBody, oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { alertmanagerBody, noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { type Json, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
@@ -8,7 +8,7 @@ const webhook = (name: string, url: string, more: object = {}) => ({ name, type:
 t.test('the queue tells what is owed, to whom, since when, how urgent it is, and who works it off', async t => {
   const hook = await startStandIn(t, { status: 500 })
   const service = await startTestService(t, {
-    env: { RETRY_BASE: '1h', QUEUE_WORKERS: '3', CIRCUIT_FAILURE_THRESHOLD: '100' },
+    env: { ...noRetry, QUEUE_WORKERS: '3', CIRCUIT_FAILURE_THRESHOLD: '100' },
     targets: [webhook('a', hook.url), webhook('b', hook.url)]
   })
   t.same((await service.get('/api/v1/queue')).body, {

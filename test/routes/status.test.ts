@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { until } from '../support/looks.js'
-import { oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
 import { nobodyThere, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
@@ -12,7 +12,7 @@ const webhook = (name: string, url: string, more: object = {}) => ({ name, type:
 t.test('status tells the real state, on both of its routes', async t => {
   const hook = await startStandIn(t, ({ path }) => ({ status: path === '/down' ? 500 : 200 }))
   const service = await startTestService(t, {
-    env: { RETRY_BASE: '1h', CIRCUIT_FAILURE_THRESHOLD: '1', MAX_CONCURRENT: '7', HEALTH_STRATEGY: 'publish_to_all' },
+    env: { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '1', MAX_CONCURRENT: '7', HEALTH_STRATEGY: 'publish_to_all' },
     targets: [
       webhook('down', `${hook.url}/down`),
       webhook('off', hook.url, { enabled: false }),
@@ -131,7 +131,7 @@ t.test('statistics, their history, and a new beginning', async t => {
 
 t.test('statistics count what is owed once', async t => {
   const hook = await startStandIn(t, { status: 500 })
-  const service = await startTestService(t, { env: { RETRY_BASE: '1h' }, targets: [webhook('hook', hook.url)] })
+  const service = await startTestService(t, { env: noRetry, targets: [webhook('hook', hook.url)] })
   await service.post(publishPaths.all, oneAlert())
   t.match((await service.get('/api/v1/stats')).body.queue, { submitted: 1, dead_letters: 0 })
 })

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { until } from '../support/looks.js'
-import { oneAlert, publishPaths, startTestService, steadyTarget } from '../support/service.js'
+import { noRetry, oneAlert, publishPaths, startTestService, steadyTarget } from '../support/service.js'
 import { type Json, nobodyThere, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
@@ -169,7 +169,7 @@ t.test('a test alert reaches a target whose filter would leave it out', async t 
 
 t.test('a circuit that is reset lets through what waited', async t => {
   const hook = await startStandIn(t, [{ status: 403 }, {}])
-  const service = await startTestService(t, { env: { RETRY_BASE: '1h' }, targets: [webhook('hook', hook.url)] })
+  const service = await startTestService(t, { env: noRetry, targets: [webhook('hook', hook.url)] })
   await service.post(publishPaths.all, oneAlert())
   t.match((await service.get('/api/v1/targets/hook')).body.circuit, {
     state: 'open',

@@ -96,6 +96,9 @@ export async function startTestService(t: Test, { targets = [], env = {} }: Test
   }
 }
 
+/** Nothing is tried again by itself: a delay is anything up to its longest, so that one is as long as can be set. */
+export const noRetry = { RETRY_BASE: '24d', RETRY_MAX_DELAY: '24d' }
+
 /** Where publishes go. */
 export const publishPaths = {
   named: '/api/v1/publish/parallel',
