@@ -11,7 +11,7 @@ import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
 import { isOwedResolve } from './lifecycle.js'
-import type { LiveTarget } from './live.js'
+import { type LiveTarget, learn, slotsOf } from './live.js'
 import { recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { createRecall, type Known } from './recall.js'
@@ -352,7 +352,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
   function over(job: Job, span: Span<Attempted> | undefined, attempted: Attempted | undefined): void {
     job.running = false
-    job.live.slots.give()
+    slotsOf(job.live, job.entry.peer).give()
     span?.end(attempted)
   }
 
@@ -431,12 +431,12 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const at = now()
     const durationMs = at - began
     const failedNow = outcome.kind === 'failed' ? outcome : undefined
-    const recovered = !failedNow && live.last?.success === false
-    live.last = { at, success: !failedNow, statusCode, reason: failedNow?.reason, durationMs }
-    const breaker = failedNow
-      ? failed(live.breaker, start.pass.probe, failedNow, { now: at, rules: breakerRules })
-      : succeeded(live.breaker, start.pass.probe, breakerRules)
-    gate.setBreaker(live, breaker)
+    const last = { at, success: !failedNow, statusCode, reason: failedNow?.reason, durationMs }
+    const { recovered, accuses } = learn(live, entry.peer, last)
+    const { probe } = start.pass
+    if (!failedNow) gate.setBreaker(live, succeeded(live.breaker, probe, breakerRules))
+    else if (!accuses) gate.setBreaker(live, neutral(live.breaker, probe))
+    else gate.setBreaker(live, failed(live.breaker, probe, failedNow, { now: at, rules: breakerRules }))
     if (!failedNow) live.health = healed(live.health, at)
     events.attempted(job, attempted, durationMs)
     job.attemptedAt = began

@@ -2,7 +2,7 @@ import type { Failure } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import { type Breaker, begun, type Probe, permits } from './breaker.js'
 import type { Job } from './job.js'
-import { type LiveTarget, rateWaitMs, returnToken, takeToken } from './live.js'
+import { type LiveTarget, rateWaitMs, returnToken, slotsOf, takeToken } from './live.js'
 import { turn } from './turn.js'
 
 /** Leave for one attempt: a slot of the target is taken, and a token if it has a rate limit. */
@@ -79,8 +79,8 @@ export function createGate({ circuit, now }: GateDeps): Gate {
 
     atOnce(job) {
       const { live } = job
-      if (job.room || hasStrayed(job) || forbidden(job) || rateWaitMs(live, now()) > 0 || !live.slots.tryTake())
-        return undefined
+      if (job.room || hasStrayed(job) || forbidden(job) || rateWaitMs(live, now()) > 0) return undefined
+      if (!slotsOf(live, job.entry.peer).tryTake()) return undefined
       takeToken(live, now())
       return pass(live)
     },
@@ -101,12 +101,13 @@ export function createGate({ circuit, now }: GateDeps): Gate {
         returnToken(live, now())
         return 'later'
       }
-      if (!live.slots.tryTake()) {
-        const place = live.slots.take()
+      const slots = slotsOf(live, job.entry.peer)
+      if (!slots.tryTake()) {
+        const place = slots.take()
         const won = await job.hurry.beat(place.taken)
         if (!won) {
           place.cancel()
-          if (await place.taken) live.slots.give()
+          if (await place.taken) slots.give()
           returnToken(live, now())
           return 'later'
         }
@@ -116,7 +117,7 @@ export function createGate({ circuit, now }: GateDeps): Gate {
       if (!changed) return pass(live)
       // Hundreds may have waited, and each lets the next one know.
       if (changed !== 'later') await turn()
-      live.slots.give()
+      slots.give()
       returnToken(live, now())
       return changed
     }

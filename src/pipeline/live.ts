@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { type Health, unknownHealth } from '../health/state.js'
 import type { ErrorReason } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
-import { type Breaker, closed } from './breaker.js'
+import { type Breaker, changed, closed } from './breaker.js'
 import { createLanes, type Lanes } from './lanes.js'
 import { type Bucket, fullBucket, giveBack, type Rate, take, waitMs } from './rate.js'
 import { createSlots, type Slots } from './slots.js'
@@ -27,6 +27,15 @@ export interface LiveTarget {
   backAt: number
   readonly lanes: Lanes
   readonly slots: Slots
+  /** Where it has several peers: what is known of each that was tried. */
+  peers: Map<string, Peer> | undefined
+}
+
+/** One peer of a target: if it hangs or fails, that takes no room from the others and says nothing about them. */
+interface Peer {
+  readonly slots: Slots
+  /** Its last attempt failed. */
+  failing: boolean
 }
 
 /** How the last attempt ended. */
@@ -53,13 +62,70 @@ export function createLive(target: Target): LiveTarget {
     present: true,
     backAt: 0,
     lanes: createLanes(),
-    slots: createSlots(maxConcurrentOf(target))
+    slots: createSlots(maxConcurrentOf(target)),
+    peers: undefined
   }
 }
 
-export function maxConcurrentOf(target: Target): number {
+function maxConcurrentOf(target: Target): number {
   return target.settings.max_concurrent ?? target.kind.defaults.maxConcurrent
 }
+
+/** Room for attempts at the target, or at one of its peers. */
+export function slotsOf(live: LiveTarget, peer: string | undefined): Slots {
+  return peer === undefined ? live.slots : peerOf(live, peer).slots
+}
+
+function peerOf(live: LiveTarget, name: string): Peer {
+  live.peers ??= new Map()
+  let peer = live.peers.get(name)
+  if (!peer) live.peers.set(name, (peer = { slots: createSlots(maxConcurrentOf(live.target)), failing: false }))
+  return peer
+}
+
+/** How many attempts are under way. */
+export function inFlightAt({ slots, peers }: LiveTarget): number {
+  let count = slots.inUse()
+  for (const peer of peers?.values() ?? []) count += peer.slots.inUse()
+  return count
+}
+
+/** Gives a target its new settings. */
+export function renew(live: LiveTarget, target: Target, now: number): void {
+  live.target = target
+  live.slots.resize(maxConcurrentOf(target))
+  for (const { slots } of live.peers?.values() ?? []) slots.resize(maxConcurrentOf(target))
+  live.breaker = changed(live.breaker, now)
+  live.pausedUntil = 0
+  live.bucket = undefined
+}
+
+/**
+ * Notes how an attempt ended. `recovered`: what failed last time works. `accuses`: a failure that the circuit counts; that
+ * of a peer is none as long as another one works, or the one that is down would close the way to all.
+ */
+export function learn(
+  live: LiveTarget,
+  peer: string | undefined,
+  last: LastResult
+): { readonly recovered: boolean; readonly accuses: boolean } {
+  const { success } = last
+  const failedBefore = peer === undefined ? live.last?.success === false : peerOf(live, peer).failing
+  live.last = last
+  if (peer !== undefined) peerOf(live, peer).failing = !success
+  return {
+    recovered: success && failedBefore,
+    accuses: !success && (peer === undefined || !live.target.wire.peers?.some(name => works(live, name)))
+  }
+}
+
+/** When the target took something with its last attempt, and no peer of it failed last; undefined otherwise. */
+export function reachedAt(live: LiveTarget): number | undefined {
+  if (!live.last?.success) return undefined
+  return live.target.wire.peers?.every(name => works(live, name)) === false ? undefined : live.last.at
+}
+
+const works = ({ peers }: LiveTarget, name: string): boolean => peers?.get(name)?.failing !== true
 
 /** The target's rate limit; undefined where there is none. */
 export function rateOf(target: Target): Rate | undefined {

@@ -5,7 +5,7 @@ import type { Deliver } from './deliver.js'
 import { type Entry, entryId, lanesOf, notificationOf, peerOf, placeOf } from './entry.js'
 import { unhurried } from './hurry.js'
 import { type Job, type PartResult, untouched } from './job.js'
-import { type LiveTarget, rateWaitMs } from './live.js'
+import { type LiveTarget, rateWaitMs, reachedAt } from './live.js'
 import type { Owed } from './owed.js'
 import type { Roster } from './roster.js'
 import { isMany, turn } from './turn.js'
@@ -138,10 +138,11 @@ export function createRetry(deps: RetryDeps): Retry {
    * use the queue too they may have seen it fail: who saw that alone knows at once that it recovered. Asked here, where
    * it is known who is owed anything, it costs a publish nothing.
    */
-  function isReached({ name, last }: LiveTarget, at: number): boolean {
-    if (!store.shared || !last?.success) return false
-    const since = hastenedAt.get(name)
-    return since === undefined ? last.at >= lookedAt : last.at >= since && at - since >= hastenMs
+  function isReached(live: LiveTarget, at: number): boolean {
+    const reached = store.shared ? reachedAt(live) : undefined
+    if (reached === undefined) return false
+    const since = hastenedAt.get(live.name)
+    return since === undefined ? reached >= lookedAt : reached >= since && at - since >= hastenMs
   }
 
   async function hastenFor(target: string, at: number): Promise<void> {

@@ -1,7 +1,6 @@
 import type { Invalid, Snapshot } from '../discovery/contract.js'
 import type { Target } from '../targets/target.js'
-import { changed } from './breaker.js'
-import { createLive, type LiveTarget, maxConcurrentOf } from './live.js'
+import { createLive, type LiveTarget, renew } from './live.js'
 
 /** Every target there is at the moment, by name. */
 export interface Roster {
@@ -50,11 +49,7 @@ export function createRoster(events: RosterEvents): Roster {
     if (!wasHere && known) live.backAt = now
     if (wasHere && live.target === target) return
     const before = live.target === target ? undefined : live.target
-    live.target = target
-    live.slots.resize(maxConcurrentOf(target))
-    live.breaker = changed(live.breaker, now)
-    live.pausedUntil = 0
-    live.bucket = undefined
+    renew(live, target, now)
     events.appeared(live, before)
   }
 

@@ -2,7 +2,7 @@ import Type, { type Static } from 'typebox'
 import { ApiError } from '../errors.js'
 import { type HealthRules, healthStatuses, statusNow } from '../health/state.js'
 import { closed } from '../pipeline/breaker.js'
-import type { LiveTarget } from '../pipeline/live.js'
+import { inFlightAt, type LiveTarget } from '../pipeline/live.js'
 import { TargetResult } from '../pipeline/result.js'
 import type { Roster } from '../pipeline/roster.js'
 import { errorReasons } from '../targets/contract.js'
@@ -109,7 +109,7 @@ export function targetView(live: LiveTarget, now: number, rules: Pick<HealthRule
     health: healthView(live, now, rules),
     circuit: circuitView(live),
     paused_until: live.pausedUntil > now ? iso(live.pausedUntil) : null,
-    in_flight: live.slots.inUse(),
+    in_flight: inFlightAt(live),
     last_result: last
       ? {
           at: iso(last.at)!,

@@ -81,7 +81,13 @@ export const commonSettings = {
   auth: Type.Optional(Auth),
   filter: Type.Optional(Filter),
   timeout: Type.Optional(Duration({ description: 'Longest attempt. Default: ATTEMPT_TIMEOUT.' })),
-  max_concurrent: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Most attempts at once.' })),
+  max_concurrent: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      description: 'Most attempts at once, at each of the addresses where it has several.'
+    })
+  ),
   rate_limit: Type.Optional(
     Type.Object(
       { requests: Type.Number({ exclusiveMinimum: 0 }), per: Duration(), burst: Type.Integer({ minimum: 1 }) },

@@ -1,11 +1,11 @@
 import t, { type Test } from 'tap'
 import { group } from '../support/posts.js'
 import { depth, eventually, type OwnQueue, onEachQueue, workedOff } from '../support/queues.js'
-import { oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 /** Nothing is tried again by itself, and no circuit opens: what is sent when is up to the test. */
-const patient = { RETRY_BASE: '1h', RETRY_MAX_DELAY: '1h', CIRCUIT_FAILURE_THRESHOLD: '10000' }
+const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 /** What fails is tried again at once, and no circuit opens. */
 const eager = { RETRY_BASE: '10ms', RETRY_MAX_DELAY: '20ms', CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const ended = '2026-11-20T18:30:00Z'
@@ -60,6 +60,47 @@ onEachQueue(t, 'a peer that hangs keeps no other one waiting, and gets all in or
   await workedOff(service)
   t.same(told(hung), ['A', '-A'])
   t.same(told(good), ['A', '-A'])
+})
+
+onEachQueue(
+  t,
+  'a peer that is down closes the way to none that works, and is tried no sooner for that',
+  async (t, queue) => {
+    const down = await startStandIn(t, { status: 503 })
+    const good = await startStandIn(t)
+    const service = await serviceOf(t, queue, [cluster([down, good])], { ...patient, CIRCUIT_FAILURE_THRESHOLD: '2' })
+    const circuit = async () => (await service.get('/api/v1/targets/am')).body.circuit.state
+    for (const name of ['A', 'B', 'C']) {
+      const { body } = await publish(service, group(name, name))
+      t.match(body.results, [{ success: true, parts: { delivered: 1, queued: 1 } }])
+    }
+    t.same(told(good), ['A', 'B', 'C'])
+    t.same(told(down), ['A', 'B', 'C'], 'what the good one takes is no news of it')
+    t.equal(await circuit(), 'closed')
+    good.answer({ status: 503 })
+    for (const name of ['D', 'E']) await publish(service, group(name, name))
+    t.equal(await circuit(), 'open', 'nobody takes anything')
+  }
+)
+
+onEachQueue(t, 'a peer that hangs takes no room from the others', async (t, queue) => {
+  const slow = gate()
+  const hung = await startStandIn(t, slow.answer)
+  const good = await startStandIn(t)
+  const service = await serviceOf(t, queue, [cluster([hung, good], { max_concurrent: 1 })], {
+    ...patient,
+    ACK_TIMEOUT: '300ms'
+  })
+  for (const name of ['A', 'B', 'C']) {
+    const { body } = await publish(service, group(name, name))
+    t.match(body.results, [{ success: true, parts: { delivered: 1, queued: 1 } }])
+  }
+  t.same(told(good), ['A', 'B', 'C'])
+  t.same(told(hung), ['A'], 'one at a time')
+  t.match((await service.get('/api/v1/targets/am')).body, { in_flight: 1 })
+  slow.open()
+  await workedOff(service)
+  t.same(told(hung).sort(), ['A', 'B', 'C'])
 })
 
 onEachQueue(t, 'what one peer has is not taken for what another one has', async (t, queue) => {
