@@ -10,6 +10,7 @@ import fastify, {
 import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
 import type { Access } from './access.js'
+import { refuseConnection } from './client-errors.js'
 import { ApiError, type ErrorCode, errorBody } from './errors.js'
 import { type DeliveryRoutes, deliveryRoutes } from './routes/deliveries.js'
 import { ErrorBody, readInput } from './routes/http.js'
@@ -57,6 +58,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     // A redirect would turn Alertmanager's POST into a GET: both spellings are the same route.
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: mostParamUnits },
     return503OnClosing: false,
+    clientErrorHandler: refuseConnection,
     // Of paths that cannot be decoded; Fastify's own answer repeats them.
     frameworkErrors: (_error, _request, reply: FastifyReply) => {
       reply.code(400).header('x-content-type-options', 'nosniff')

@@ -353,7 +353,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     await found.catch(async error => Promise.reject(await closed(error)))
     if ((await store.status()).available) await ready
   }
-  const url = await app.listen({ host: config.HOST, port: config.PORT })
+  const url = await listening(app, config)
 
   /** Resolves once the queue has been open. */
   async function opened(): Promise<void> {
@@ -402,6 +402,16 @@ function accessOf(config: Config, log: Logger) {
   const reading = readTokens(textOf(config.API_TOKENS_FILE))
   if (reading.ok) return reading.value
   throw new Error(reading.problems.map(sentenceOf).join('; '))
+}
+
+async function listening(app: FastifyInstance, { HOST, PORT }: Config): Promise<string> {
+  try {
+    return await app.listen({ host: HOST, port: PORT })
+  } catch (cause) {
+    throw new Error(`HOST ${HOST}, PORT ${PORT} cannot be listened on: ${(cause as NodeJS.ErrnoException).code}`, {
+      cause
+    })
+  }
 }
 
 function textOf(tokensFile: string): string {

@@ -81,9 +81,12 @@ export function bodyObject(bytes: unknown): Record<string, unknown> {
 
 function parsed(bytes: Buffer): unknown {
   try {
-    return JSON.parse(bytes.toString())
+    // Windows begins its UTF-8 files with a mark that is no JSON.
+    return JSON.parse(bytes[0] === 0xef ? bytes.toString().replace(/^\uFEFF/, '') : bytes.toString())
   } catch {
-    throw new ApiError('INVALID_INPUT', { message: 'the body is not valid JSON' })
+    const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
+    const message = isGzip ? 'the body is compressed: send it as it is' : 'the body is not valid JSON'
+    throw new ApiError('INVALID_INPUT', { message })
   }
 }
 

@@ -60,6 +60,13 @@ t.test('a named targets file that is not there stops the start with a line that 
   t.match(said.at(-1), missing)
 })
 
+t.test('an address that cannot be listened on stops the start with a line that names its variables', async t => {
+  const place = await openPlace(t, main)
+  const { code, said } = await failure(place.spawn({ HOST: '203.0.113.7', PORT: '8080' }))
+  t.equal(code, 1)
+  t.equal(said.at(-1), 'HOST 203.0.113.7, PORT 8080 cannot be listened on: EADDRNOTAVAIL')
+})
+
 t.test('a queue directory that cannot be made stops the start with a line that names it', async t => {
   const place = await openPlace(t, main)
   const file = join(place.directory, 'file')

@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { errorBody, errorTable } from '../../src/errors.js'
 import { openPost } from '../support/raw.js'
@@ -77,13 +78,14 @@ t.test('a path that cannot be read, and one with a long name, are answered as al
 t.test('what HTTP itself forbids does not harm the service', async t => {
   const service = await startTestService(t, {})
   const { port } = new URL(service.url)
-  for (const text of [
-    'GARBAGE\r\n\r\n',
-    `POST ${publishPaths.all} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\ntransfer-encoding: chunked\r\n\r\n`,
-    `POST ${publishPaths.all} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n`,
-    `GET /status HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`,
-    `GET /%zz HTTP/1.1\r\nhost: x\r\n\r\n`
-  ]) {
+  const post = `POST ${publishPaths.all} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n`
+  for (const [statusCode, text] of [
+    [400, 'GARBAGE\r\n\r\n'],
+    [400, `${post}content-length: 10\r\ntransfer-encoding: chunked\r\n\r\n`],
+    [400, `${post}transfer-encoding: chunked\r\n\r\nZZ\r\n`],
+    [431, `GET /status HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`],
+    [400, `GET /%zz HTTP/1.1\r\nhost: x\r\n\r\n`]
+  ] as const) {
     const answer = await new Promise<string>(resolve => {
       let got = ''
       const socket = connect(Number(port), '127.0.0.1', () => socket.write(text))
@@ -94,12 +96,29 @@ t.test('what HTTP itself forbids does not harm the service', async t => {
       socket.on('error', () => {})
       socket.on('close', () => resolve(got))
     })
-    t.match(answer, /^HTTP\/1\.1 4\d\d /, text.slice(0, 40))
+    t.match(answer, new RegExp(`^HTTP/1.1 ${statusCode} `), text.slice(0, 40))
+    t.match(JSON.parse(answer.slice(answer.indexOf('{'))), { statusCode, code: 'INVALID_INPUT', message: String })
   }
   const aborted = openPost(service.url + publishPaths.all, { 'content-length': 1000 })
   aborted.request.write('{"alert":')
   aborted.request.destroy()
   t.equal((await service.get('/healthz')).status, 200)
+})
+
+t.test('a body that other tools wrote is read, or told from one that is no JSON', async t => {
+  const service = await startTestService(t, {})
+  const text = JSON.stringify({ alert: { status: 'odd' } })
+  const { details } = (await service.post(publishPaths.all, text)).body
+  t.same((await service.post(publishPaths.all, `\uFEFF${text}`)).body.details, details, 'as Windows begins a file')
+  const bodies = {
+    'the body is not valid JSON': Buffer.from('\uFEFF{'),
+    'the body is compressed: send it as it is': gzipSync(text)
+  }
+  for (const [message, body] of Object.entries(bodies)) {
+    const { request, answer } = openPost(service.url + publishPaths.all)
+    request.end(body)
+    t.match(await answer, { status: 400, body: { message } })
+  }
 })
 
 t.test('a POST that needs no body takes none, an empty one and an empty object, with any content type', async t => {
