@@ -96,11 +96,12 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
       requests.push(...live.target.wire.requests(message))
     }
     if (requests.length === 0) return { ...base, decision: 'skip', reason: reasons.resolved_not_wanted!, ...nothing }
+    const inTheWay = choice.heldBack ?? (live.pausedUntil > deps.now() ? 'paused' : undefined)
     return {
       ...base,
-      decision: choice.heldBack ? 'queue' : 'send',
-      reason: choice.heldBack
-        ? `it is owed and waits in the queue: ${reasons[choice.heldBack]}`
+      decision: inTheWay ? 'queue' : 'send',
+      reason: inTheWay
+        ? `it is owed and waits in the queue: ${reasons[inTheWay]}`
         : 'enabled, let through by its filter, health and circuit',
       alerts,
       truncated: [...new Set(truncated)],
@@ -179,6 +180,7 @@ const reasons: Record<string, string> = {
   unhealthy: 'its health checks fail',
   degraded: 'its health checks are slow or have begun to fail',
   circuit_open: 'its circuit is open after failed attempts',
+  paused: 'it asked to be left alone for a while, with Retry-After',
   filtered: 'its filter lets none of the alerts through',
   resolved_not_wanted: 'there is nothing to tell: it does not want resolves, or never had the alert'
 }

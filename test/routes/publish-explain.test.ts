@@ -183,6 +183,19 @@ t.test('explain says of each target what would happen and why', async t => {
   t.equal((await service.post(`${publishPaths.explain}?scope=named`, oneAlert())).status, 400)
 })
 
+t.test('explain tells of a target that asked to be left alone', async t => {
+  const busy = await startStandIn(t, { status: 429, headers: { 'retry-after': '60' } })
+  const service = await startTestService(t, { targets: [{ name: 'busy', type: 'webhook', url: busy.url }] })
+  await service.post(publishPaths.all, oneAlert('Before'))
+  t.match((await service.post(publishPaths.explain, oneAlert())).body.results, [
+    {
+      decision: 'queue',
+      reason: 'it is owed and waits in the queue: it asked to be left alone for a while, with Retry-After',
+      requests: { length: 1 }
+    }
+  ])
+})
+
 t.test('explain names what is cut to the vendors’ limits', async t => {
   const taker = await startStandIn(t, { status: 202 })
   const targets = targetsAt(taker.url).filter(({ name }) => name === 'pd' || name === 'slack')
