@@ -5,18 +5,18 @@ import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
-import { attemptsKept, type Entry, entryId, laneId, lanesOf, standsForGroup } from './entry.js'
+import { attemptsKept, laneId, lanesOf } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
-import { isOwedResolve } from './lifecycle.js'
 import { type LiveTarget, learn, slotsOf } from './live.js'
+import { createLook, type Held, type Telling } from './look.js'
 import { recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { createRecall, type Known } from './recall.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
-import { alertsOf, carry, goesWhole, isSettled, mostMerged, narrow, plan, tells } from './takeover.js'
+import { alertsOf, goesWhole } from './takeover.js'
 import type { Span, Tracer } from './tracer.js'
 import { isMany, turn } from './turn.js'
 
@@ -44,14 +44,6 @@ export interface DeliverDeps {
   random(): number
 }
 
-/** What a job holds until it is through. */
-interface Held {
-  readonly tickets: Ticket[]
-  readonly holds: Hold[]
-  /** Entries in the store whose lanes it has. */
-  readonly entries: string[]
-}
-
 type Done = (result: PartResult) => void
 
 /** A job on its way. */
@@ -62,13 +54,6 @@ interface Course {
   /** When it began, in milliseconds since the epoch. */
   readonly startedAt: number
   readonly done: Done
-}
-
-/** What a message is made with, besides its alerts. */
-interface Telling {
-  readonly states: Known['states']
-  readonly memory: Memory
-  readonly firedAndResolved: boolean
 }
 
 /** What an attempt begins with. */
@@ -95,8 +80,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   const { store, owed, sender, events, tracer, breakerRules, retryRules, now } = deps
   const { already, recall } = createRecall(store)
   const gate = createGate({ circuit: events.circuit, now })
-  /** Entries in the store whose lanes some job has: nobody else gets them, and to read them all would tell no more. */
-  const inHand = new Set<string>()
+  const { look, letGo, inHand } = createLook({ store, owed, recall })
 
   function deliver(job: Job, done: Done): void {
     const course = begin(job, done)
@@ -167,17 +151,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 
-  function letGo({ holds, entries, tickets }: Held): void {
-    for (const hold of holds) store.release(hold)
-    for (const id of entries) inHand.delete(id)
-    for (const each of tickets) each.leave()
-  }
-
-  function takeInHand(held: Held, id: string): void {
-    held.entries.push(id)
-    inHand.add(id)
-  }
-
   function broken({ job, startedAt }: Course, error: unknown): PartResult {
     const shown = failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
     return { kind: 'unowned', failure: shown, attempts: job.entry.tries, durationMs: now() - startedAt }
@@ -227,41 +200,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (pass === 'later') return owed.own(job, undefined, hold)
     if ('kind' in pass) return owed.own(job, pass, hold)
     return new Promise(resolve => exchange(course, { hold, pass, ...telling }, (_, result) => resolve(result)))
-  }
-
-  /** What there is to tell the target, now that the lanes are the job's own; if there is nothing, what became of it. */
-  async function look(job: Job, held: Held): Promise<Telling | PartResult> {
-    if (job.stored) takeInHand(held, job.entry.id)
-    if (isMany(job.entry.alerts)) await turn()
-    let known = await recall(job)
-    if (job.stored && !known.stands) return untouched
-    // Two callers had it owned at once, and the other one's was faster.
-    if (job.stored && known.deliveredElsewhere) return owed.close(job, [])
-    const recorded = job.stored ? undefined : recordedOutcome(job, known.ledger)
-    if (recorded) return recorded
-    // Of alerts that the target was never to have nothing waits: what does is of others in the group, and left to its own
-    // next attempt, which takes all of them. To write it anew for each new one would cost more with every one.
-    // But where one incident or message stands for the group, a resolve that waits would close it behind the new ones.
-    const mayReplace =
-      job.stored ||
-      known.states.some(state => state !== undefined) ||
-      (!job.heldBack && standsForGroup(job.live.target))
-    if (mayReplace && known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
-
-    const { steps, firedAndResolved, telling } = plan(job, known.states, known.ended)
-    if (telling === 0) return owed.close(job, steps)
-    let { states } = known
-    if (telling < steps.length) {
-      // What is not told replaces what waits all the same, in whatever slot that is.
-      const untold = job.entry.alerts.filter((_, index) => states[index]?.owed && isSettled(steps[index]!))
-      if (untold.length > 0) owed.dismiss(job.entry, untold)
-      const stillFiring = standsForGroup(job.live.target)
-        ? states.filter((state, index) => !tells(steps[index]!) && isOwedResolve(state)).length
-        : 0
-      states = states.filter((_, index) => tells(steps[index]!))
-      narrow(job, steps, stillFiring)
-    }
-    return { states, memory: known.memory, firedAndResolved }
   }
 
   /** Those whose lanes are all their own, in this process. Never rejects. */
@@ -364,41 +302,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     } catch (error) {
       return broken(course, error)
     }
-  }
-
-  /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */
-  async function fold(job: Job, waiting: readonly string[], held: Held): Promise<boolean> {
-    const { tickets, holds } = held
-    const ids = waiting.filter(id => !inHand.has(id)).slice(0, mostMerged)
-    if (ids.length === 0) return false
-    const records = await store.read(ids.map(entryId))
-    const { peer } = job.entry
-    const own = new Set(lanesOf(job.live.target, job.entry))
-    const taken: Entry[] = []
-    for (const record of records) {
-      const entry = record as unknown as Entry | undefined
-      if (!entry || entry.type !== job.live.type) continue
-      const more = lanesOf(job.live.target, { ...entry, peer }).filter(lane => !own.has(lane))
-      if (more.length > 0 && own.size + more.length > mostMerged) continue
-      const ticket = job.live.lanes.tryTake(more)
-      if (!ticket) continue
-      const hold =
-        store.shared && more.length > 0 ? await store.hold(more.map(lane => laneId(job.live.name, lane))) : undefined
-      if (store.shared && more.length > 0 && !hold) {
-        ticket.leave()
-        continue
-      }
-      tickets.push(ticket)
-      if (hold) holds.push(hold)
-      for (const lane of more) own.add(lane)
-      taken.push(entry)
-    }
-    if (taken.length === 0) return false
-    for (const { id } of [job.entry, ...taken]) takeInHand(held, id)
-    // It goes on under the oldest one's id: if that is another, its own must not stay behind.
-    job.folded = [...job.folded, ...(job.stored ? [job.entry] : []), ...taken]
-    carry(job, taken)
-    return true
   }
 
   function messageOf(job: Job, { states, memory, firedAndResolved }: Start, at: number): Message {
