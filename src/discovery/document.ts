@@ -1,4 +1,4 @@
-import { isAlias, isCollection, isPair, isScalar, parseDocument } from 'yaml'
+import { type Document, isAlias, isCollection, isMap, isPair, isScalar, LineCounter, parseDocument, visit } from 'yaml'
 import type { Reading } from '../schema.js'
 
 /** Characters that aliases may add to a document: a thousand targets may share 32 KiB each. */
@@ -11,10 +11,21 @@ const maxAliased = 32 * 1024 ** 2
 export function readDocument(text: string, field: string): Reading<unknown> {
   const plain = jsonIn(text)
   if (plain !== undefined) return { ok: true, value: plain }
-  const document = parseDocument(text, { merge: true, logLevel: 'error' })
+  if (isTooDeep(text)) return unreadable(field, 'is not valid YAML or JSON: it is nested too deeply')
+  const lineCounter = new LineCounter()
+  // What the library does for each key, or each error, grows with how many there are: minutes for a large Secret.
+  const options = { merge: true, logLevel: 'error', lineCounter, prettyErrors: false, uniqueKeys: false } as const
+  const document = parseDocument(text, options)
   const error = document.errors[0] ?? document.warnings[0]
-  const place = error?.linePos ? ` (line ${error.linePos[0].line}, column ${error.linePos[0].col})` : ''
-  if (error) return unreadable(field, `is not valid YAML or JSON${place}: ${words(error.code)}`)
+  const at = (offset: number): string => {
+    const { line, col } = lineCounter.linePos(offset)
+    return ` (line ${line}, column ${col})`
+  }
+  if (error) return unreadable(field, `is not valid YAML or JSON${at(error.pos[0])}: ${words(error.code)}`)
+  const twice = keyGivenTwice(document.contents)
+  if (twice !== undefined) return unreadable(field, `is not valid YAML or JSON${at(twice)}: duplicate key`)
+  if (aliasesIn(document) > maxAliases)
+    return unreadable(field, `has more than ${maxAliases} aliases`, 'write it as JSON, with all in full')
   if (writtenOut(document.contents) > text.length + maxAliased)
     return unreadable(
       field,
@@ -32,6 +43,46 @@ export function readDocument(text: string, field: string): Reading<unknown> {
       inFull
     )
   }
+}
+
+/** The library looks through the whole document for each. */
+const maxAliases = 10_000
+
+function aliasesIn(document: Document.Parsed): number {
+  let count = 0
+  visit(document, { Alias: () => void count++ })
+  return count
+}
+
+/** Deeper than that nothing is meant, and where the stack ends the library may end the process. */
+const mostNested = 200
+
+/** Whether so many brackets are open at once, in texts or not, or a line begins so many lists or keys or is that far in. */
+function isTooDeep(text: string): boolean {
+  let open = 0
+  for (const [bracket] of text.matchAll(/[[{\]}]/g)) {
+    open = Math.max(bracket === '[' || bracket === '{' ? open + 1 : open - 1, 0)
+    if (open > mostNested) return true
+  }
+  return manyAtOnce.test(text)
+}
+
+const manyAtOnce = new RegExp(`(?:[-?:][ \\t]+){${mostNested}}|^ {${mostNested}}`, 'm')
+
+/** Where a map has a key for the second time; undefined if none has. */
+function keyGivenTwice(node: unknown): number | undefined {
+  if (isPair(node)) return keyGivenTwice(node.key) ?? keyGivenTwice(node.value)
+  if (!isCollection(node)) return undefined
+  const seen = new Set<unknown>()
+  for (const item of node.items) {
+    const key = isMap(node) && isPair(item) && isScalar(item.key) ? item.key : undefined
+    // A merge key may stand there several times.
+    if (key && seen.has(key.value) && key.value !== '<<') return key.range?.[0] ?? 0
+    if (key) seen.add(key.value)
+    const inside = keyGivenTwice(item)
+    if (inside !== undefined) return inside
+  }
+  return undefined
 }
 
 /**

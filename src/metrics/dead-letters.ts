@@ -22,15 +22,15 @@ export function countDeadLetters(now: () => number): DeadLetterCounts {
   async function count(store: Store): Promise<void> {
     const fresh = new Map<string, number>()
     const prefix = deadId('')
-    let after: string | undefined
-    do {
-      const page = await store.list(prefix, after, pageSize)
+    for (let after: string | undefined; ; ) {
+      const page = await store.list(prefix, after, pageSize, ['target'])
+      if (page.length === 0) break
       for (const { fields } of page) {
         const target = String(fields.target)
         fresh.set(target, (fresh.get(target) ?? 0) + 1)
       }
-      after = page.length === pageSize ? page.at(-1)!.id : undefined
-    } while (after !== undefined)
+      after = page.at(-1)!.id
+    }
     counts = fresh
     countedAt = now()
   }

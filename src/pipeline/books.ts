@@ -84,12 +84,13 @@ export function createBooks({ store, retentionMs, now }: BooksDeps): Books {
     removed(entries) {
       return entries.flatMap(entry => [
         { id: entryId(entry.id), drop: true, place: null },
-        { id: slotId(entry), set: { [entry.id]: null } }
+        { id: slotId(entry), set: { [entry.id]: null }, tidy: true }
       ])
     },
 
     async settle(states, more) {
-      const changes = [...(await states), ...more]
+      // A Redis that is full still takes what begins by making room.
+      const changes = [...more, ...(await states)]
       if (store.durable) {
         try {
           return await store.write(changes)

@@ -44,7 +44,8 @@ export interface DeadLetters {
   /** Puts letters back into the queue, where the rules of order hold for them as for all others. */
   replay(letters: readonly DeadLetter[], options: ReplayOptions): Promise<Replay>
   replayAll(filter: LetterFilter, options: ReplayOptions): Promise<Replay>
-  purge(letter: DeadLetter): Promise<void>
+  /** False if it is gone by now. */
+  purge(letter: DeadLetter): Promise<boolean>
   /** Purges what was buried before; returns how many. */
   purgeBefore(time: number): Promise<number>
 }
@@ -55,18 +56,51 @@ export interface DeadLetterEvents {
 }
 
 const pageSize = 500
+const judgedBy = ['id', 'target', 'failure', 'buried_at'] as const
 
 export function createDeadLetters(store: Store, events: DeadLetterEvents, now: () => number): DeadLetters {
-  async function* every(filter: LetterFilter, from?: string): AsyncGenerator<DeadLetter> {
+  /** Those that match, of which all but what they are judged by may be missing. */
+  async function* every(
+    filter: LetterFilter,
+    from?: string
+  ): AsyncGenerator<Pick<DeadLetter, (typeof judgedBy)[number]>> {
     for (let after = from === undefined ? undefined : deadId(from); ; ) {
-      const page = await store.list('dead/', after, pageSize)
+      const page = await store.list('dead/', after, pageSize, judgedBy)
+      if (page.length === 0) return
       for (const { fields } of page) {
         const letter = fields as unknown as DeadLetter
         if (matches(letter, filter)) yield letter
       }
-      if (page.length < pageSize) return
       after = page.at(-1)!.id
     }
+  }
+
+  async function* everyWhole(filter: LetterFilter, from?: string): AsyncGenerator<DeadLetter> {
+    for await (const { id } of every(filter, from)) {
+      const letter = await get(id)
+      if (letter) yield letter
+    }
+  }
+
+  async function get(id: string): Promise<DeadLetter | undefined> {
+    const [record] = await store.read([deadId(id)])
+    return record as unknown as DeadLetter | undefined
+  }
+
+  /** Makes changes that take a letter away, if it is still there: others may be at it as well. */
+  async function take({ id, target }: Pick<DeadLetter, 'id' | 'target'>, changes: readonly Change[]): Promise<boolean> {
+    const hold = await store.hold([deadId(id)])
+    if (!hold) return false
+    try {
+      const records = store.read([deadId(id)], [['id']])
+      const [record] = records instanceof Promise ? await records : records
+      if (!record) return false
+      await store.write([{ id: deadId(id), drop: true }, ...changes])
+    } finally {
+      store.release(hold)
+    }
+    events.removed(target)
+    return true
   }
 
   async function replay(
@@ -84,15 +118,17 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
         if (!options.dryRun) events.replayed(letter.target, 'skipped_resolved')
         continue
       }
-      replayed++
-      if (options.dryRun) continue
+      if (options.dryRun) {
+        replayed++
+        continue
+      }
       const dueAt = Math.max(now(), nextAt.get(letter.target) ?? 0)
-      nextAt.set(letter.target, dueAt + options.spacingMs)
       const ledgers = await store.read(letter.refs.map(ref => ledgerId(ref.key)))
       const current = letter.refs.filter(({ round }, index) => roundOf(ledgers[index])?.round === round)
-      await store.write(back({ ...letter, refs: current }, dueAt, now()))
+      if (!(await take(letter, back({ ...letter, refs: current }, dueAt, now())))) continue
+      replayed++
+      nextAt.set(letter.target, dueAt + options.spacingMs)
       events.replayed(letter.target, 'queued')
-      events.removed(letter.target)
     }
     return { matched, replayed, skipped_resolved: skippedResolved }
   }
@@ -105,22 +141,14 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
     return records.every(record => typeof record?.k !== 'string' || isEnd(record.k))
   }
 
-  async function purge(letter: DeadLetter): Promise<void> {
-    await store.write([{ id: deadId(letter.id), drop: true }])
-    events.removed(letter.target)
-  }
-
   return {
     replay,
-    purge,
-    replayAll: (filter, options) => replay(every(filter), options),
-    async get(id) {
-      const [record] = await store.read([deadId(id)])
-      return record as unknown as DeadLetter | undefined
-    },
+    get,
+    purge: letter => take(letter, []),
+    replayAll: (filter, options) => replay(everyWhole(filter), options),
     async list(filter, after, limit) {
       const letters: DeadLetter[] = []
-      for await (const letter of every(filter, after)) {
+      for await (const letter of everyWhole(filter, after)) {
         if (letters.length === limit) return { letters, more: true }
         letters.push(letter)
       }
@@ -129,16 +157,14 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
     async purgeBefore(time) {
       let purged = 0
       for await (const letter of every({})) {
-        if (letter.buried_at >= time) continue
-        await purge(letter)
-        purged++
+        if (letter.buried_at < time && (await take(letter, []))) purged++
       }
       return purged
     }
   }
 }
 
-function matches(letter: DeadLetter, { target, error_reason }: LetterFilter): boolean {
+function matches(letter: Pick<DeadLetter, 'target' | 'failure'>, { target, error_reason }: LetterFilter): boolean {
   return (
     (target === undefined || letter.target === target) &&
     (error_reason === undefined || letter.failure.reason === error_reason)
@@ -150,7 +176,6 @@ function back(letter: DeadLetter, dueAt: number, now: number): Change[] {
   const { buried_at: _, failure: __, ...rest } = letter
   const entry: Entry = { ...rest, due_at: dueAt, replayed_at: now, tries: 0 }
   return [
-    { id: deadId(entry.id), drop: true },
     stored(entry),
     { id: slotId(entry), set: { [entry.id]: 1 } },
     ...entry.refs.map(ref => ({

@@ -192,7 +192,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       const forbidden = gate.forbidden(job)
       if (forbidden) return owed.own(job, forbidden, hold)
       if (isMany(job.entry.alerts)) await turn()
-      await owed.begin(job)
+      const isBegun = await owed.begin(job)
+      if (!isBegun && job.stored) return untouched
       if (job.hurry.over) return owed.own(job, undefined, hold)
     }
 

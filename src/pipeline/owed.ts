@@ -72,9 +72,10 @@ export interface Owed {
   dismiss(entry: Entry, alerts: readonly Sequenced[]): void
   /**
    * An attempt begins at what stands in the queue: if the process dies meanwhile, it may have arrived. Durable once this
-   * resolves, and what the job took over is one with it by then: after a crash nothing older is sent any more.
+   * resolves, and what the job took over is one with it by then: after a crash nothing older is sent any more. False if
+   * that cannot be written where others use the queue as well: they would not know of it, and do the same.
    */
-  begin(job: Job): Promise<void>
+  begin(job: Job): Promise<boolean>
   /** What a vendor told, although the attempt failed later on. */
   remember(entry: Entry, memory: Memory): void
   /** Gives up entries of one target that nobody is working on. */
@@ -233,15 +234,16 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const isOther = ({ id }: Entry): boolean => id !== entry.id
       const changes =
         folded.length === 0
-          ? [{ id: entryId(entry.id), set: { running: true } }]
+          ? [{ id: entryId(entry.id), set: { running: true }, update: true }]
           : [stored(entry), { id: slotId(entry), set: { [entry.id]: 1 } }, ...books.removed(folded.filter(isOther))]
       try {
         await store.write(changes)
       } catch (error) {
-        if (error instanceof StoreUnavailable) return
+        if (error instanceof StoreUnavailable) return !store.shared
         throw error
       }
       job.stored = true
+      return true
     },
 
     dismiss(entry, alerts) {

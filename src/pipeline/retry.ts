@@ -97,6 +97,8 @@ export function createRetry(deps: RetryDeps): Retry {
   /** Starts what can be started; returns how long nothing more will be due, in milliseconds. */
   async function round(): Promise<number> {
     const at = now()
+    // What could not be written down would be done again, by this process and by the others.
+    if (store.shared && !(await store.status()).available) return maxSleepMs
     const earliest = await store.earliest()
     const ready: LiveTarget[] = []
     let nextAt = at + maxSleepMs
@@ -186,6 +188,11 @@ export function createRetry(deps: RetryDeps): Retry {
         const [record] = await store.read([id])
         if (!record) continue
         const entry = record as unknown as Entry
+        if (!entry.alerts) {
+          // A version before made places of records that were gone.
+          store.note([{ id, drop: true, place: null }])
+          continue
+        }
         if (isMany(entry.alerts)) await turn()
         if (running.has(id)) continue
         if (entry.type !== live.type) {
@@ -213,7 +220,9 @@ export function createRetry(deps: RetryDeps): Retry {
     const since = missingSince.get(name) ?? at
     missingSince.set(name, since)
     if (at - since >= missingMs) return owed.giveUp([entry], nobodyThere)
-    store.note([{ id: entryId(entry.id), place: placeOf(entry, Math.min(at + strayMs, since + missingMs)) }])
+    const place = placeOf(entry, Math.min(at + strayMs, since + missingMs))
+    // Another process may have delivered it meanwhile.
+    store.note([{ id: entryId(entry.id), place, update: true }])
   }
 
   function run(id: string, live: LiveTarget, entry: Entry): void {

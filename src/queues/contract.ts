@@ -7,8 +7,12 @@ export interface Change {
   /** Fields to set, `null` removes one; with `replace` they are all that it has afterwards. Not to be changed later. */
   readonly set?: Fields
   readonly replace?: boolean
+  /** Changes nothing where there is no record. Not with `replace`. */
+  readonly update?: boolean
   /** Removes the record and its place in every index. */
   readonly drop?: boolean
+  /** Does so if no field is left. Not with `replace` or `update`. */
+  readonly tidy?: boolean
   /** When the record may be forgotten, in milliseconds since the epoch; Infinity: never. Absent: as it was, else never. */
   readonly expiresAt?: number
   /** The record's place in the queue: set for what is owed, `null` takes it out. Absent: as it was. */
@@ -97,8 +101,16 @@ export interface Store {
   depths(): Depth[] | Promise<Depth[]>
   /** Ids of the target's entries to give up when its room is full: lowest priority, then oldest accepted, at most `limit`. */
   weakest(target: string, limit: number): string[] | Promise<string[]>
-  /** Records whose id starts with `prefix`, in id order, strictly after `after`, at most `limit`. */
-  list(prefix: string, after: string | undefined, limit: number): Promise<{ id: string; fields: Fields }[]>
+  /**
+   * Records whose id starts with `prefix`, in id order, strictly after `after`: at most `limit`, and fewer where they are
+   * large. None at all: there are no more. `only` as for `read`.
+   */
+  list(
+    prefix: string,
+    after: string | undefined,
+    limit: number,
+    only?: readonly string[]
+  ): Promise<{ id: string; fields: Fields }[]>
   /** What an operator should know: reachable, and warnings such as an append-only file that is off. */
   status(): StoreStatus | Promise<StoreStatus>
   close(): Promise<void>

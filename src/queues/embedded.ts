@@ -3,7 +3,7 @@ import { keyOf, openDisk, type Row } from './disk.js'
 import { dueIndex } from './due.js'
 import { localHold } from './memory.js'
 import { merged, sortedSlices } from './merge.js'
-import { alive, changed, counter, type Kept } from './record.js'
+import { alive, changed, counter, isVain, type Kept } from './record.js'
 import { SharedValues, Staged } from './staged.js'
 
 export interface EmbeddedOptions {
@@ -39,6 +39,8 @@ const rowsPerWrite = 500
 const bytesPerWrite = 1_000_000
 const recentAtRest = 500
 const maxUnwritten = 20_000
+/** A page of a list ends after so long, however little is on it. */
+const listMs = 20
 /** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
 const retryMs = 1_000
 
@@ -95,11 +97,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const stage = (group: Group, change: Change) => {
     const id = keyOf(change.id)
     const before = lookup(id)
+    if (isVain(change, before, group.at)) return
     const kept = changed(before, change, group.at)
     const expired = before !== undefined && !alive(before, group.at)
     // What was no record has no place: to look there for each new one costs more than the rest of this.
     const current = before && index.get(id)
-    const row = new Staged(id, group, change, kept, placeAfter(change, expired, current))
+    const row = new Staged(id, group, change, kept, placeAfter(change, kept, { expired, current }))
     fresh.set(id, row)
     group.rows.push(row)
     if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
@@ -369,13 +372,14 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     depths: () => places().depths(),
     weakest: (target, limit) => places().weakest(target, limit),
     async list(prefix, after, limit) {
-      // Who reads page after page lets others go on in between: one of them can take tens of milliseconds.
+      // Who reads page after page lets others go on in between.
       await new Promise(setImmediate)
       const now = Date.now()
       const found: { id: string; fields: Kept['fields'] }[] = []
       const layers = [fresh, journalled, ...(leaving ? [leaving] : [])]
+      const until = performance.now() + listMs
       for (const { id, kept } of merged(layers, disk.range(prefix, after), { prefix, after })) {
-        if (found.length >= limit) break
+        if (found.length >= limit || (found.length > 0 && performance.now() > until)) break
         const { fields } = alive(kept, now) ?? {}
         if (fields) found.push({ id, fields })
       }
@@ -405,8 +409,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 }
 
 /** Undefined: the place stays as it is on disk. A new end is written beside the place, so it counts as a change. */
-function placeAfter(change: Change, expired: boolean, current: Place | undefined): Place | null | undefined {
-  if (change.drop) return null
+function placeAfter(
+  change: Change,
+  kept: Kept | undefined,
+  { expired, current }: { expired: boolean; current: Place | undefined }
+): Place | null | undefined {
+  if (!kept) return null
   if (change.place !== undefined) return change.place
   if (expired) return null
   return change.expiresAt === undefined ? undefined : current

@@ -1,6 +1,6 @@
 import type { Change, Hold, Store } from './contract.js'
 import { dueIndex } from './due.js'
-import { alive, changed, counter, type Kept } from './record.js'
+import { alive, changed, counter, isVain, type Kept } from './record.js'
 
 /** What `QUEUE=off` remembers: gone with the process, and at most `maxRecords` (the longest unchanged go first). */
 export function memoryStore(options: { maxRecords?: number } = {}): Store {
@@ -18,6 +18,7 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
   const apply = (change: Change, now: number) => {
     const before = records.get(change.id)
     if (before && !alive(before, now)) forget(change.id)
+    if (isVain(change, before, now)) return
     const after = changed(before, change, now)
     if (!after) return forget(change.id)
     records.delete(change.id)

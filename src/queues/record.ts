@@ -46,11 +46,17 @@ export function lengthOf(kept: Kept | undefined): number {
   return kept instanceof Packed ? kept.length : 0
 }
 
+/** Whether a change is one of a record that is not there, and so none. */
+export function isVain({ update }: Change, before: Kept | undefined, now: number): boolean {
+  return update === true && !alive(before, now)
+}
+
 /** What a record is after one change; undefined if it is dropped. An expired record counts as none. */
 export function changed(before: Kept | undefined, change: Change, now: number): Kept | undefined {
   if (change.drop) return undefined
   const base = alive(before, now)
   const fields = fieldsAfter(change.replace ? undefined : base?.fields, change.set)
+  if (change.tidy && Object.keys(fields).length === 0) return undefined
   return { fields, expiresAt: change.expiresAt ?? base?.expiresAt ?? Infinity }
 }
 

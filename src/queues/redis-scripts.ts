@@ -69,8 +69,8 @@ while ARGV[at] do
     forget(id)
     old = { false, false }
   end
-  if mode == 'drop' then
-    forget(id)
+  if mode == 'drop' then forget(id) end
+  if mode == 'drop' or mode == 'update' and not old[1] then
     at = at + 2 * count
   else
     local canBeListed = ${listed.map(family => `string.sub(id, 1, ${family.length}) == '${family}'`).join(' or ')}
@@ -89,12 +89,16 @@ while ARGV[at] do
       else redis.call('HSET', key, '.' .. ARGV[at], ARGV[at + 1]) end
       at = at + 2
     end
-    if ends == '' then ends = old[1] or 'inf' end
-    redis.call('HSET', key, 'e', ends)
-    if canBeListed then redis.call('ZADD', P .. 'ids', 0, id) end
-    if ends == 'inf' or canBeListed or placed then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, ends) end
-    if ends ~= 'inf' and (canBeListed or placed) then redis.call('ZADD', P .. 'ends', ends, id)
-    else redis.call('ZREM', P .. 'ends', id) end
+    if mode == 'tidy' and redis.call('HLEN', key) == (old[1] and 1 or 0) + (placed and 1 or 0) then
+      forget(id)
+    else
+      if ends == '' then ends = old[1] or 'inf' end
+      redis.call('HSET', key, 'e', ends)
+      if canBeListed then redis.call('ZADD', P .. 'ids', 0, id) end
+      if ends == 'inf' or canBeListed or placed then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, ends) end
+      if ends ~= 'inf' and (canBeListed or placed) then redis.call('ZADD', P .. 'ends', ends, id)
+      else redis.call('ZREM', P .. 'ends', id) end
+    end
   end
 end
 return 'OK'`,
@@ -172,13 +176,27 @@ for at = 3, 1, -1 do
 end
 return answer`,
 
-  /** now, from, to, limit → id, fields, … */
+  /** now, from, to, limit, bytes, names… (none: all) → id, fields, … until there are so many bytes */
   list: `
 sweep(ARGV[1])
-local answer = {}
+local answer, bytes = {}, 0
 for _, id in ipairs(redis.call('ZRANGEBYLEX', P .. 'ids', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])) do
+  local fields = {}
+  if ARGV[6] then
+    for at = 6, #ARGV do
+      local value = redis.call('HGET', P .. 'r:' .. id, ARGV[at])
+      if value then
+        fields[#fields + 1] = ARGV[at]
+        fields[#fields + 1] = value
+      end
+    end
+  else
+    fields = redis.call('HGETALL', P .. 'r:' .. id)
+  end
+  for _, each in ipairs(fields) do bytes = bytes + #each end
   answer[#answer + 1] = id
-  answer[#answer + 1] = redis.call('HGETALL', P .. 'r:' .. id)
+  answer[#answer + 1] = fields
+  if bytes > tonumber(ARGV[5]) then break end
 end
 return answer`,
 

@@ -10,6 +10,7 @@ import {
   StoreUnavailable
 } from './contract.js'
 import { localHold } from './memory.js'
+import { changed, isVain } from './record.js'
 import { openLink } from './redis-link.js'
 import { listed } from './redis-scripts.js'
 
@@ -28,6 +29,7 @@ interface Lease extends Hold {
 
 const changesPerNote = 500
 const maxUnwritten = 20_000
+const bytesPerPage = 1_000_000
 const retryMs = 1_000
 
 /**
@@ -49,6 +51,8 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
   let round = 0
   let failed = false
   let lost = 0
+  /** Redis answers but takes no writes: it is full, or has lost its replicas. */
+  let refused: { readonly message: string; readonly at: number } | undefined
   let retry: NodeJS.Timeout | undefined
   let scheduled = false
 
@@ -66,9 +70,21 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     }
   }
 
+  const written = async (args: readonly (string | number)[]) => {
+    try {
+      await link.run('write', args)
+      refused = undefined
+    } catch (error) {
+      // Whoever lost a lease is refused alone.
+      if (error instanceof StoreUnavailable && link.up() && !/lease was lost/.test(error.message))
+        refused = { message: error.message, at: Date.now() }
+      throw error
+    }
+  }
+
   const give = async (batch: readonly (readonly Change[])[], ofRound: number) => {
     try {
-      await link.run('write', [Date.now(), 0, ...flat(batch.flat())])
+      await written([Date.now(), 0, ...flat(batch.flat())])
       if (ofRound !== round) return
       notes.splice(0, batch.length)
       sent -= batch.length
@@ -140,14 +156,15 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       const now = Date.now()
       const namesOf = (index: number) => only?.[index] && ['e', ...only[index].map(name => `.${name}`)]
       const hashes = await Promise.all(ids.map((id, index) => link.hash(`r:${id}`, namesOf(index))))
-      return hashes.map(hash => fieldsOf(hash, now))
+      const records = hashes.map(hash => fieldsOf(hash, now))
+      return failed ? withNotes(ids, records) : records
     },
     async write(changes, hold) {
       if (changes.length === 0) return
       push()
       const lease = hold && leases.has(hold as Lease) ? (hold as Lease) : undefined
       const fence = lease ? lease.lanes.flatMap(lane => [lane, lease.token]) : []
-      await link.run('write', [Date.now(), fence.length / 2, ...fence, ...flat(changes)])
+      await written([Date.now(), fence.length / 2, ...fence, ...flat(changes)])
     },
     note,
     mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
@@ -196,21 +213,29 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     async weakest(target, limit) {
       return (await ask('weakest', [target, limit])) as string[]
     },
-    async list(prefix, after, limit) {
+    async list(prefix, after, limit, only) {
       if (!listed.some(family => prefix.startsWith(family))) throw new Error(`records under ${prefix} cannot be listed`)
       const now = Date.now()
-      const from = after === undefined || after < prefix ? `[${prefix}` : `(${after}`
-      const answer = (await ask('list', [from, `(${prefix}\u{10ffff}`, limit])) as (string | string[])[]
-      return pairs(answer).flatMap(([id, flatHash]) => {
-        const fields = fieldsOf(Object.fromEntries(pairs(flatHash as string[])), now)
-        return fields ? [{ id: id as string, fields }] : []
-      })
+      const names = only ? ['e', ...only.map(name => `.${name}`)] : []
+      let from = after === undefined || after < prefix ? `[${prefix}` : `(${after}`
+      for (;;) {
+        const args = [from, `(${prefix}\u{10ffff}`, limit, bytesPerPage, ...names]
+        const page = pairs((await ask('list', args)) as (string | string[])[])
+        const found = page.flatMap(([id, flatHash]) => {
+          const fields = fieldsOf(Object.fromEntries(pairs(flatHash as string[])), now)
+          return fields ? [{ id: id as string, fields }] : []
+        })
+        // Of those whose time is over there may be pages full.
+        if (found.length > 0 || page.length === 0) return found
+        from = `(${page.at(-1)![0]}`
+      }
     },
     status: () => ({
       backend: 'redis',
-      available: link.up(),
+      available: link.up() && !isRefusing(),
       warnings: [
         ...(link.up() ? link.warnings() : ['Redis is not reachable']),
+        ...(isRefusing() ? [refused!.message] : []),
         ...(lost > 0 ? [`${lost} outcomes were lost while Redis could not be written`] : [])
       ],
       unwritten: failedOrDown() ? unwritten() : 0
@@ -229,13 +254,30 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
   function failedOrDown(): boolean {
     return failed || !link.up()
   }
+
+  /** What was refused long ago says nothing of now, unless something still waits to be written. */
+  function isRefusing(): boolean {
+    return refused !== undefined && (failed || Date.now() - refused.at < 10 * retryMs)
+  }
+
+  /** The records with what this process noted of them and Redis does not take: else it would do the same again. */
+  function withNotes(ids: readonly string[], records: readonly (Fields | undefined)[]): (Fields | undefined)[] {
+    const noted = new Map(ids.map((id, index) => [id, records[index]]))
+    for (const change of notes.flat()) {
+      if (!noted.has(change.id)) continue
+      const before = noted.get(change.id)
+      const kept = before && { fields: before, expiresAt: Infinity }
+      if (!isVain(change, kept, 0)) noted.set(change.id, changed(kept, { ...change, expiresAt: Infinity }, 0)?.fields)
+    }
+    return ids.map(id => noted.get(id))
+  }
 }
 
 /** Changes as the arguments of the script `write`: eight for each, then its fields; an empty value removes one. */
 function flat(changes: readonly Change[]): (string | number)[] {
   const args: (string | number)[] = []
-  for (const { id, set, replace, drop, expiresAt, place } of changes) {
-    const mode = drop ? 'drop' : replace ? 'replace' : 'merge'
+  for (const { id, set, replace, update, drop, tidy, expiresAt, place } of changes) {
+    const mode = drop ? 'drop' : replace ? 'replace' : update ? 'update' : tidy ? 'tidy' : 'merge'
     const ends = expiresAt === undefined ? '' : expiresAt === Infinity ? 'inf' : expiresAt
     args.push(id, mode, ends)
     if (place) args.push(place.priority, place.dueAt, place.acceptedAt, place.target)

@@ -33,6 +33,21 @@ t.test('what JSON says twice is refused, as in YAML', async t => {
   }
 })
 
+t.test('what is nested too deeply, or refers too often, is refused, and what is merely large is not', async t => {
+  const deep = ['['.repeat(100_000), '- '.repeat(100_000), '? '.repeat(100_000), `a:\n${' '.repeat(500)}b: 1`]
+  // Twice: where the stack ends the library did not survive the second time.
+  for (const text of [...deep, ...deep])
+    t.match(readDocument(text, 'config'), {
+      problems: [{ field: 'config', message: 'is not valid YAML or JSON: it is nested too deeply' }]
+    })
+  const aliases = `- &a x\n${'- *a\n'.repeat(10_001)}`
+  t.match(readDocument(aliases, 'config'), { problems: [{ message: 'has more than 10000 aliases' }] })
+  const keys = Array.from({ length: 30_000 }, (_, index) => `  X-${index}: v`)
+  t.match(readDocument(`headers:\n${keys.join('\n')}`, 'config'), { ok: true, value: { headers: { 'X-29999': 'v' } } })
+  t.match(readDocument(`a: ${'"'.repeat(100_000)}`, 'config'), { problems: [{ message: /line 1, column \d+/ }] })
+  t.match(readDocument(`a: ${'['.repeat(50)}${']'.repeat(50)}`, 'config'), { ok: true })
+})
+
 t.test('thousands of targets may share an anchor, by an alias or a merge key', async t => {
   const ca = 'x'.repeat(4_000)
   const targets = Array.from({ length: 3_000 }, (_, index) => `- { <<: *base, name: t${index}, headers: *headers }\n`)

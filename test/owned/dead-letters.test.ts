@@ -1,7 +1,7 @@
 import t from 'tap'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
-import { depth, eventually, onEachQueue, workedOff } from '../support/queues.js'
+import { depth, eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, startStandIn } from '../support/stand-in.js'
 
@@ -182,6 +182,30 @@ onEachQueue(
     t.same(await letters(service), ['A'])
   }
 )
+
+onRedis(t, 'what two replicas replay or purge at once is replayed and purged once', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 400 })
+  const targets = [webhook('hook', hook.url, { rate_limit: { requests: 1000, per: '1s', burst: 1000 } })]
+  const start = () => startTestService(t, { env: { ...queue.env, ...patient }, targets })
+  const services = await Promise.all([start(), start()])
+  const names = Array.from({ length: 40 }, (_, index) => `A${index}`)
+  for (const name of names) await publish(services[0], group(name, name))
+  hook.answer({})
+  const sum = (replies: { body: Record<string, number> }[], what: string) =>
+    replies.reduce((total, { body }) => total + body[what]!, 0)
+  const replays = await Promise.all(services.map(service => service.post('/api/v1/dead-letters/replay', {})))
+  t.equal(sum(replays, 'replayed'), 40)
+  await workedOff(services[0])
+  t.same(told(hook).slice(40).sort(), [...names].sort())
+
+  hook.answer({ status: 400 })
+  for (const name of names) await publish(services[0], group(`${name}-again`, `${name}-again`))
+  await buried(services[0], 40)
+  const purges = await Promise.all(
+    services.map(service => service.send('DELETE', '/api/v1/dead-letters?older_than=0s'))
+  )
+  t.equal(sum(purges, 'purged'), 40)
+})
 
 onEachQueue(t, 'a replay of many is no storm', async (t, queue) => {
   const incidents = await startStandIn(t, { status: 400 })

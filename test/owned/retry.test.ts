@@ -1,4 +1,6 @@
 import t from 'tap'
+import { openStore } from '../../src/queues/registry.js'
+import { Secret } from '../../src/secret.js'
 import { startApiServer, status } from '../support/api-server.js'
 import { movableClock } from '../support/clock.js'
 import { group, pagerduty, told, webhook } from '../support/posts.js'
@@ -519,6 +521,24 @@ onEachQueue(t, 'a target of that name but of another type is not the one that re
   t.match((await service.get('/api/v1/dead-letters')).body.items, [
     { target: 'x', target_type: 'webhook', error_reason: 'target_not_found' }
   ])
+})
+
+onEachQueue(t, 'a place without a record holds nothing up', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 503 })
+  const start = () => startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
+  const before = await start()
+  await publish(before, group('g', 'A'))
+  await before.stop()
+  const { QUEUE, QUEUE_DIR = '', REDIS_URL } = queue.env
+  const redis = REDIS_URL ? { redisUrl: new Secret(REDIS_URL) } : {}
+  const store = await openStore({ queue: QUEUE as 'embedded' | 'redis', queueDir: QUEUE_DIR, ...redis })
+  await store.write([{ id: 'entry/ghost', place: { target: 'hook', priority: 'high', dueAt: 0, acceptedAt: 0 } }])
+  await store.close()
+  hook.answer({})
+  const service = await start()
+  await service.retarget([webhook('hook', `${hook.url}/2`)])
+  await workedOff(service)
+  t.same(told(hook), ['A', 'A'])
 })
 
 onEachQueue(t, 'all attempts of a delivery carry one key, and what differs another', async (t, queue) => {

@@ -4,7 +4,14 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { ownDirectory } from '../support/directory.js'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
-import { alertmanagerBody, noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
+import {
+  alertmanagerBody,
+  noRetry,
+  oneAlert,
+  publishPaths,
+  startTestService,
+  type TestService
+} from '../support/service.js'
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 const webhook = (name: string, url: string) => ({ name, type: 'webhook', url })
@@ -110,6 +117,40 @@ onRedis(t, 'an outcome that cannot be written is kept, and nothing is sent again
   t.equal(hook.requests.length, 2)
   const { state } = (await service.get(`/api/v1/deliveries/${body.results[0].delivery_id}`)).body
   t.equal(state, 'delivered')
+})
+
+onRedis(t, 'while Redis takes no writes nothing that is owed is sent, and nothing twice', async (t, queue) => {
+  const well = await startStandIn(t)
+  const ill = await startStandIn(t, { status: 503 })
+  const services = await Promise.all(
+    [1, 2].map(() =>
+      startTestService(t, {
+        env: { ...queue.env, RETRY_BASE: '10ms', RETRY_MAX_DELAY: '20ms', CIRCUIT_FAILURE_THRESHOLD: '10000' },
+        targets: [webhook('well', well.url), webhook('ill', ill.url)]
+      })
+    )
+  )
+  const [one] = services as [TestService, TestService]
+  t.equal((await one.post(publishPaths.all, alertmanagerBody(['Before']))).status, 207)
+  const admin = new Redis(queue.redis.url.reveal())
+  t.teardown(() => admin.quit())
+  await admin.config('SET', 'min-replicas-to-write', '1')
+  const isAvailable = async (service: TestService) => (await service.get('/api/v1/queue')).body.available
+  for (const service of services)
+    await eventually('the refusal is told', async () => {
+      await service.post(publishPaths.all, oneAlert())
+      return !(await isAvailable(service))
+    })
+  ill.answer({})
+  const before = namesAt(well).length
+  for (const _ of [1, 2, 3]) await one.post(publishPaths.all, alertmanagerBody(['Meanwhile']))
+  t.same(namesAt(well).slice(before), ['Meanwhile'], 'callers who ask again are not heard twice')
+  const meanwhile = namesAt(ill)
+  await admin.config('SET', 'min-replicas-to-write', '0')
+  for (const service of services) await eventually('it goes on', () => isAvailable(service))
+  await workedOff(one)
+  const since = namesAt(ill).slice(meanwhile.length)
+  t.equal(since.filter(name => name === 'Before').length, 1)
 })
 
 onEachQueue(t, 'what is written down holds no credential of the target', async (t, queue) => {

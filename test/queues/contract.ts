@@ -232,6 +232,25 @@ export function storeContract(t: Test, open: (t: Test) => Promise<Subject>): voi
     t.strictSame(await store.list('entry/', undefined, 3), [{ id: 'entry/z', fields: { id: 'z' } }])
   })
 
+  check(
+    'an update of what is not there changes nothing, and a record without fields can be tidied away',
+    async (t, store) => {
+      await store.write([
+        { id: 'entry/gone', set: { running: true }, place: place(), update: true },
+        owed('1'),
+        { id: 'entry/1', set: { running: true }, update: true },
+        { id: 'slot/1', set: { a: 1, b: 1 } }
+      ])
+      t.strictSame(await store.read(['entry/gone', 'entry/1']), [undefined, { id: '1', running: true }])
+      t.strictSame(await store.due('a', 'medium', 5_000, 10), ['entry/1'])
+      t.equal((await store.list('entry/', undefined, 10)).length, 1)
+      await store.write([{ id: 'slot/1', set: { a: null }, tidy: true }])
+      t.strictSame(await store.read(['slot/1']), [{ b: 1 }])
+      await store.write([{ id: 'slot/1', set: { b: null }, tidy: true }])
+      t.strictSame(await store.read(['slot/1']), [undefined])
+    }
+  )
+
   check('an expired record is gone, its place and its line in the list too', async (t, store) => {
     await store.write([
       { id: 'ledger/1', set: { a: 1 }, expiresAt: Date.now() - 1 },

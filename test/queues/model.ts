@@ -14,8 +14,9 @@ function model() {
   const targets = () => [...new Set([...records.values()].flatMap(({ place }) => (place ? [place.target] : [])))].sort()
   return {
     apply(changes: readonly Change[]) {
-      for (const { id, set, replace, drop, expiresAt, place } of changes) {
+      for (const { id, set, replace, update, drop, tidy, expiresAt, place } of changes) {
         const old = records.get(id)
+        if (update && !old) continue
         const fields = replace ? {} : { ...old?.fields }
         for (const [name, value] of Object.entries(set ?? {})) {
           if (value === null) delete fields[name]
@@ -23,7 +24,8 @@ function model() {
         }
         records.delete(id)
         const expired = expiresAt === undefined ? false : expiresAt <= Date.now()
-        if (!drop && !expired)
+        const isEmpty = Object.keys(fields).length === 0
+        if (!drop && !expired && !(tidy && isEmpty))
           records.set(id, { fields, expired, place: place === undefined ? (old?.place ?? null) : place })
       }
     },
@@ -72,7 +74,7 @@ const anyPlace = fc.record({
   dueAt: fc.integer({ min: 0, max: 20 }),
   acceptedAt: fc.integer({ min: 0, max: 20 })
 })
-const anyChange: fc.Arbitrary<Change> = fc.record(
+const anyPlainChange: fc.Arbitrary<Change> = fc.record(
   {
     id: fc.constantFrom(...ids),
     set: fc.dictionary(fc.constantFrom('a', 'b', 'c'), fc.oneof(fc.integer(), fc.constant(null), fc.string())),
@@ -83,6 +85,9 @@ const anyChange: fc.Arbitrary<Change> = fc.record(
   },
   { requiredKeys: ['id'] }
 )
+const anyChange: fc.Arbitrary<Change> = fc
+  .tuple(anyPlainChange, fc.constantFrom<Partial<Change>>({}, {}, { update: true }, { tidy: true }))
+  .map(([change, more]) => (change.replace || change.drop ? change : { ...change, ...more }))
 const anyChanges = fc.array(anyChange, { maxLength: 4 })
 const at = fc.integer({ min: 0, max: 20 })
 const target = fc.constantFrom(...targets)

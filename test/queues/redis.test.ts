@@ -108,12 +108,33 @@ function tests() {
     })
     store.note([{ id: 'entry/2', set: { n: 2 } }])
     await until(async () => (await store.status()).unwritten === 1)
-    t.strictSame(await store.read(['entry/1', 'entry/2']), [undefined, undefined])
+    t.match(await store.status(), { available: false, warnings: ['Redis is full: it has reached maxmemory'] })
+    t.strictSame(await store.read(['entry/1', 'entry/2']), [undefined, { n: 2 }], 'it knows what it noted itself')
     t.equal(await store.owed('a'), 0)
     await admin.config('SET', 'maxmemory', '0')
     await store.write([{ id: 'entry/1', set: { n: 1 }, place: place() }])
     await until(async () => (await store.status()).unwritten === 0)
     t.strictSame(await store.read(['entry/1', 'entry/2']), [{ n: 1 }, { n: 2 }])
+    t.match(await store.status(), { available: true, warnings: [] })
+  })
+
+  t.test('a list of what is large comes in pages of about a megabyte, and with no more than is asked for', async t => {
+    const { store } = await opened(t)
+    const text = 'x'.repeat(300_000)
+    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) await store.write([{ id: `dead/${id}`, set: { id, text } }])
+    const first = await store.list('dead/', undefined, 10)
+    t.strictSame(
+      first.map(({ fields }) => fields.id),
+      ['a', 'b', 'c', 'd']
+    )
+    t.strictSame(
+      (await store.list('dead/', 'dead/d', 10)).map(({ fields }) => fields.id),
+      ['e', 'f']
+    )
+    t.strictSame(
+      (await store.list('dead/', undefined, 10, ['id'])).map(({ fields }) => fields),
+      [...['a', 'b', 'c', 'd', 'e', 'f'].map(id => ({ id }))]
+    )
   })
 
   t.test('scripts that Redis has lost are given to it again', async t => {
