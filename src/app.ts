@@ -12,9 +12,11 @@ import { stringify } from 'yaml'
 import type { Access } from './access.js'
 import { refuseConnection } from './client-errors.js'
 import { ApiError, type ErrorCode, errorBody } from './errors.js'
+import { StoreUnavailable } from './queues/contract.js'
 import { type DeliveryRoutes, deliveryRoutes } from './routes/deliveries.js'
 import { ErrorBody, readInput } from './routes/http.js'
 import { type MetricsRoutes, metricsRoutes } from './routes/metrics.js'
+import { onceOver } from './routes/over.js'
 import { pageRoutes } from './routes/page.js'
 import { type PublishRoutes, publishRoutes } from './routes/publish.js'
 import { type QueueRoutes, queueRoutes } from './routes/queue.js'
@@ -72,8 +74,10 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setValidatorCompiler(readInput)
   app.setSerializerCompiler(() => data => JSON.stringify(data))
 
-  app.setErrorHandler((error: FastifyError | ApiError, _request, reply) => {
+  app.setErrorHandler((fault: FastifyError | ApiError | StoreUnavailable, _request, reply) => {
+    const error = fault instanceof StoreUnavailable ? queueAway(fault) : fault
     if (error instanceof ApiError) {
+      if (error.code === 'UNAUTHORIZED') reply.header('www-authenticate', 'Bearer')
       if (error.retryAfterSeconds !== undefined) reply.header('retry-after', String(error.retryAfterSeconds))
       return reply.code(error.statusCode).send(errorBody(error.code, error.message, error.details))
     }
@@ -99,10 +103,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     // Where there is nothing, no role is missing: a mistyped path must not look like a wrong token.
     const { role = request.is404 ? 'open' : 'read', publishes } = request.routeOptions.config
     const refusal = deps.access.check(request.headers, request.method, role) ?? (publishes ? overload() : undefined)
-    if (refusal?.code === 'UNAUTHORIZED') reply.header('www-authenticate', 'Bearer')
     if (publishes && !refusal) {
       open++
-      reply.raw.once('close', closed)
+      onceOver(request.raw, reply.raw, closed)
     }
     done(refusal)
   })
@@ -194,20 +197,27 @@ export function openApiText(app: FastifyInstance): string {
 
 interface Operation {
   description?: string
+  tags?: readonly string[]
   requestBody?: { required: boolean; content: Record<string, { schema: TSchema }> }
   responses: Record<string, object>
 }
 
 /** Adds to an operation what the plugin cannot know of it. */
-function complete({ description, requestBody, responses }: Operation): void {
+function complete({ description, tags, requestBody, responses }: Operation): void {
   // The plugin calls every body required. One that may be empty may be left out, as `readInput` reads it.
   if (requestBody)
     requestBody.required = Object.values(requestBody.content).every(({ schema }) => !reader(schema)({}).ok)
+  if (tags?.some(tag => ofQueue.includes(tag))) responses[503] = refusal('the queue cannot be reached')
   if (description?.startsWith('Token: '))
     for (const status of Object.keys(refusals)) responses[status] = { $ref: `#/components/responses/${status}` }
 }
 
+const queueAway = ({ message }: StoreUnavailable): ApiError =>
+  new ApiError('QUEUE_UNAVAILABLE', { message: `${message}: try again`, retryAfterSeconds: 5 })
+
 const refusal = (description: string) => ({ description, content: { 'application/json': { schema: ErrorBody } } })
+/** Tags of the routes that read or change what the store keeps. */
+const ofQueue = ['queue', 'dead letters', 'deliveries']
 /** Answers of every route that wants a token. */
 const refusals = { 401: refusal('no token that is known'), 403: refusal('the token’s role does not allow this') }
 

@@ -52,6 +52,13 @@ interface Logged {
 /** Fingerprints that are remembered of one notification. */
 const mostFingerprints = 256
 
+/** Longest alert name that is remembered, in UTF-16 units. */
+const longestName = 256
+
+/** A text of its own: part of a long one would hold all of that. */
+const short = (text: string): string =>
+  text.length > longestName ? `${Buffer.from(text.slice(0, longestName - 1))}…` : text
+
 /** It is written to several times per publish and seldom read: views are built at reading. */
 export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions): DeliveryLog {
   const ring: Logged[] = []
@@ -67,7 +74,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       lastAbout = {
         publishId: publish_id,
         acceptedAt: accepted_at,
-        alertName: alerts[0]?.alert.alert_name ?? '',
+        alertName: short(alerts[0]?.alert.alert_name ?? ''),
         status: alerts.some(({ alert }) => alert.status === 'firing') ? 'firing' : 'resolved',
         count: alerts.length,
         fingerprints: alerts.slice(0, mostFingerprints).map(({ alert }) => alert.fingerprint)

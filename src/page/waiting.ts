@@ -37,6 +37,8 @@ export interface Waiting {
 
 /** Entries that are looked at for each target. */
 const mostEntries = 20
+/** Alerts after which no more entries of a target are looked at. */
+const mostAlerts = 1_000
 /** Targets whose entries are looked at. */
 const mostTargets = 10
 
@@ -85,8 +87,16 @@ async function mostUrgent(store: Store, target: string): Promise<Entry[]> {
     if (ids.length < mostEntries)
       ids.push(...(await store.due(target, priority, Number.POSITIVE_INFINITY, mostEntries - ids.length)))
   }
-  const records = ids.length === 0 ? [] : await store.read(ids)
-  return records.filter(record => record !== undefined) as unknown as Entry[]
+  const entries: Entry[] = []
+  let alerts = 0
+  for (const id of ids) {
+    const [record] = await store.read([id])
+    if (!record) continue
+    const entry = record as unknown as Entry
+    entries.push(entry)
+    if ((alerts += entry.alerts.length) >= mostAlerts) break
+  }
+  return entries
 }
 
 function heldBack(live: LiveTarget | undefined): string {

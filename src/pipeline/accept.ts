@@ -6,6 +6,8 @@ import { optionsFromBody, type PublishOptions } from './options.js'
 import { turn } from './turn.js'
 
 const oneHourMs = 3_600_000
+/** In UTF-16 units. Alertmanager's have 16. */
+const longestFingerprint = 256
 
 const TextMap = (description: string) => Type.Record(Type.String(), Type.String(), { description })
 
@@ -16,7 +18,11 @@ export const AlertInput = Type.Object(
       Type.String({ minLength: 1, description: 'Default: labels.alertname; one of the two is required.' })
     ),
     fingerprint: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 256, description: 'Default: what Alertmanager computes from the labels.' })
+      Type.String({
+        minLength: 1,
+        maxLength: longestFingerprint,
+        description: 'Default: what Alertmanager computes from the labels.'
+      })
     ),
     status: Alert.properties.status,
     labels: Type.Optional(TextMap('a map of names to texts')),
@@ -174,12 +180,12 @@ function alertmanagersAlert(read: Read, raw: Raw, status: AlertStatus): Alert {
     Number.isNaN(Date.parse(startsAt)) ||
     (raw.endsAt !== undefined && Number.isNaN(Date.parse(endsAt))) ||
     isNoText(raw.generatorURL) ||
-    isNoText(raw.fingerprint)
+    (raw.fingerprint !== undefined && !isFingerprint(raw.fingerprint))
   )
     read.oddAlerts++
   const alert: Alert = {
     alert_name: labels.alertname ?? '',
-    fingerprint: text(raw.fingerprint) || fingerprintOf(labels),
+    fingerprint: isFingerprint(raw.fingerprint) ? raw.fingerprint : fingerprintOf(labels),
     status,
     labels,
     annotations: textMap(raw.annotations),
@@ -368,6 +374,10 @@ function textMap(value: unknown): Record<string, string> {
   )
 }
 
+function isFingerprint(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= longestFingerprint
+}
+
 function isNoText(value: unknown): boolean {
   return value !== undefined && typeof value !== 'string'
 }
@@ -376,6 +386,8 @@ function isNoText(value: unknown): boolean {
 function isDeeper(value: unknown, levels: number): boolean {
   if (value === null || typeof value !== 'object') return false
   if (levels === 0) return true
+  // Lists may have millions of items, whose numbers as names would cost most of it.
+  if (Array.isArray(value)) return value.some(item => isDeeper(item, levels - 1))
   for (const name in value) if (isDeeper((value as Raw)[name], levels - 1)) return true
   return false
 }

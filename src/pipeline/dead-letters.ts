@@ -35,7 +35,7 @@ export interface Replay {
 /** Dead letters: what was given up, and can be sent after all. */
 export interface DeadLetters {
   get(id: string): Promise<DeadLetter | undefined>
-  /** Newest ids last; `after` is the last id of the page before. */
+  /** Newest ids last; `after` is the last id of the page before. Fewer than `limit` where they are large. */
   list(
     filter: LetterFilter,
     after: string | undefined,
@@ -56,6 +56,8 @@ export interface DeadLetterEvents {
 }
 
 const pageSize = 500
+/** A page for readers ends with the letter that makes it so long, as JSON. */
+const pageLength = 4_000_000
 const judgedBy = ['id', 'target', 'failure', 'buried_at'] as const
 
 export function createDeadLetters(store: Store, events: DeadLetterEvents, now: () => number): DeadLetters {
@@ -148,9 +150,11 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
     replayAll: (filter, options) => replay(everyWhole(filter), options),
     async list(filter, after, limit) {
       const letters: DeadLetter[] = []
+      let length = 0
       for await (const letter of everyWhole(filter, after)) {
-        if (letters.length === limit) return { letters, more: true }
+        if (letters.length === limit || length > pageLength) return { letters, more: true }
         letters.push(letter)
+        length += JSON.stringify(letter).length
       }
       return { letters, more: false }
     },

@@ -178,11 +178,11 @@ export function slotOfGroup(notification: Notification, part: string): string {
   if (slot !== undefined) return slot
   slot = hash('sha1', text)
   if (slots.size >= 1_000) slots.clear()
-  slots.set(text, slot)
+  if (text.length <= 1_000) slots.set(text, slot)
   return slot
 }
 
-/** Slots of groups seen lately: a group notifies again and again. */
+/** Slots of groups seen lately, as far as their names are short: a group notifies again and again. */
 const slots = new Map<string, string>()
 
 /** The change that writes an entry down, at its place in the queue. */

@@ -12,6 +12,7 @@ import type { LiveTarget } from './live.js'
 import type { EffectiveOptions } from './options.js'
 import type { Roster } from './roster.js'
 import type { Choice, Scope } from './select.js'
+import { isMany, turn } from './turn.js'
 
 const ExplainedRequest = Type.Object({
   method: Type.String(),
@@ -82,6 +83,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
       const field = stateField(live.name, peerOf(live.target.wire, part.key))
       const telling = part.alerts.filter(alert => tells(live, alert, states.get(alert.fingerprint)?.[field]))
       if (telling.length === 0) continue
+      if (isMany(choice.alerts)) await turn()
       alerts += telling.length
       const [memory] = await deps.store.read([
         memoryId({ target: live.name, slot: slotOf(live.target, part, notification) })
@@ -151,18 +153,22 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
   function shown(request: WireRequest, live: LiveTarget): Static<typeof ExplainedRequest> {
     const { secrets } = live.target
     const clean = (text: string) => redact(text, secrets)
-    const path = clean(request.path)
     return {
       method: request.method,
       // A URL may be the secret itself, as Slack's is: the origin tells enough then.
-      url: secrets.some(secret => secret.includes(request.path) && request.path.length > 1)
-        ? `${request.origin}/[secret]`
-        : `${request.origin}${path}`,
+      url: secrets.some(leadsOn) ? `${request.origin}/[secret]` : `${request.origin}${clean(request.path)}`,
       headers: headersOf(request, live),
       body: clean(request.body?.toString() ?? ''),
       body_bytes: request.body === undefined ? 0 : Buffer.byteLength(request.body)
     }
   }
+}
+
+/** Whether it is a URL that says more than whom to talk to. */
+function leadsOn(secret: string): boolean {
+  if (!URL.canParse(secret)) return false
+  const { protocol, pathname, search } = new URL(secret)
+  return protocol.startsWith('http') && (pathname !== '/' || search !== '')
 }
 
 /** Headers that are made anew for each publish or attempt. */

@@ -111,7 +111,7 @@ export const paging = {
   limit: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 1000, default: pageSize, description: 'a whole number from 1 to 1000' })
   ),
-  cursor: Type.Optional(Type.String({ description: 'next_cursor of the page before' }))
+  cursor: Type.Optional(Type.String({ maxLength: 400, description: 'next_cursor of the page before' }))
 }
 
 /** A page of a list. */

@@ -9,6 +9,7 @@ import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
 import type { Problem, Reading } from '../schema.js'
 import { ErrorBody, jsonBody, readNothing } from './http.js'
+import { onceOver } from './over.js'
 
 export interface PublishRoutes {
   publish(request: PublishRequest): Promise<Published>
@@ -169,7 +170,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     const { raw } = reply
     let gone: (() => void) | undefined
     let answered: (() => void) | undefined
-    raw.once('close', () => (raw.writableFinished ? answered?.() : gone?.()))
+    onceOver(request.raw, raw, () => (raw.writableFinished ? answered?.() : gone?.()))
     const { 'idempotency-key': idempotencyKey, traceparent } = request.headers
     const published = await deps.publish({
       accepted,
@@ -178,7 +179,8 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       bytes,
       sender: request.ip,
       ...(names ? { names } : {}),
-      ...(typeof idempotencyKey === 'string' ? { idempotencyKey } : {}),
+      // An empty one is what a variable without a value makes: it stands for no body.
+      ...(typeof idempotencyKey === 'string' && idempotencyKey !== '' ? { idempotencyKey } : {}),
       ...(typeof traceparent === 'string' && isTraceparent(traceparent) ? { traceparent } : {}),
       onGone: callback => {
         if (raw.destroyed) callback()

@@ -2,8 +2,10 @@ import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { errorBody, errorTable } from '../../src/errors.js'
+import { eventually } from '../support/queues.js'
 import { openPost } from '../support/raw.js'
 import { oneAlert, publishPaths, startTestService } from '../support/service.js'
+import { gate, startStandIn } from '../support/stand-in.js'
 
 t.test('each code has its one status, and says what it means', async t => {
   t.same(Object.fromEntries(Object.entries(errorTable).map(([code, [status]]) => [code, status])), {
@@ -119,6 +121,31 @@ t.test('a body that other tools wrote is read, or told from one that is no JSON'
     request.end(body)
     t.match(await answer, { status: 400, body: { message } })
   }
+})
+
+t.test('callers who hang up on many requests in a row leave no place taken', async t => {
+  const slow = gate()
+  const hook = await startStandIn(t, slow.answer)
+  const service = await startTestService(t, {
+    env: { MAX_IN_FLIGHT: '10' },
+    targets: [{ name: 'hook', type: 'webhook', url: hook.url }]
+  })
+  const { port } = new URL(service.url)
+  const bodies = Array.from({ length: 8 }, (_, index) => JSON.stringify(oneAlert(`A${index}`)))
+  const requests = bodies.map(
+    body =>
+      `POST ${publishPaths.all} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+  )
+  for (const count of [1, 2]) {
+    const socket = connect(Number(port), '127.0.0.1', () => socket.write(requests.join('')))
+    await hook.got(count)
+    socket.destroy()
+    await eventually('nobody is served any more', async () => {
+      return (await service.get('/status')).body.in_flight.publishes === 0
+    })
+  }
+  slow.open()
+  for (const name of ['B', 'C', 'D']) t.equal((await service.post(publishPaths.all, oneAlert(name))).status, 200)
 })
 
 t.test('a POST that needs no body takes none, an empty one and an empty object, with any content type', async t => {

@@ -1,0 +1,21 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/**
+ * Calls back once an answer is through, or nobody is there for it any more. One that waits behind others of its connection
+ * has not got that yet, and hears nothing of its own when the caller hangs up.
+ */
+export function onceOver({ socket }: IncomingMessage, answer: ServerResponse, over: () => void): void {
+  if (answer.socket) {
+    answer.once('close', over)
+    return
+  }
+  const once = (): void => {
+    socket.off('close', once)
+    answer.off('close', once)
+    over()
+  }
+  // As many as there are requests on their way.
+  socket.setMaxListeners(0)
+  socket.once('close', once)
+  answer.once('close', once)
+}
