@@ -46,29 +46,34 @@ const dayMs = 86_400_000
 export const stateMs = { firing: 7 * dayMs, resolved: dayMs }
 export const ledgerMs = dayMs
 
+/** See `Books.states`. */
+export function statesIn(store: Store, now: () => number): Books['states'] {
+  return (entries, next) => {
+    const alerts = entries.length === 1 ? entries[0]!.alerts : entries.flatMap(entry => entry.alerts)
+    const fields = entries.flatMap(({ target, peer, alerts }) => {
+      const field = stateField(target, peer)
+      return alerts.map(() => field)
+    })
+    const expiry = now()
+    const make = (records: readonly (Fields | undefined)[]): Change[] =>
+      alerts.flatMap((item, index) => {
+        const field = fields[index]!
+        const state = next(unpackState(records[index]?.[field]), item, field)
+        if (!state) return []
+        const expiresAt = expiry + stateMs[item.alert.status]
+        return { id: alertId(item.alert.fingerprint), set: { [field]: packState(state) }, expiresAt }
+      })
+    const records = store.read(
+      alerts.map(({ alert }) => alertId(alert.fingerprint)),
+      store.shared ? fields.map(field => [field]) : undefined
+    )
+    return records instanceof Promise ? records.then(make, () => make([])) : make(records)
+  }
+}
+
 export function createBooks({ store, retentionMs, now }: BooksDeps): Books {
   return {
-    states(entries, next) {
-      const alerts = entries.length === 1 ? entries[0]!.alerts : entries.flatMap(entry => entry.alerts)
-      const fields = entries.flatMap(({ target, peer, alerts }) => {
-        const field = stateField(target, peer)
-        return alerts.map(() => field)
-      })
-      const expiry = now()
-      const make = (records: readonly (Fields | undefined)[]): Change[] =>
-        alerts.flatMap((item, index) => {
-          const field = fields[index]!
-          const state = next(unpackState(records[index]?.[field]), item, field)
-          if (!state) return []
-          const expiresAt = expiry + stateMs[item.alert.status]
-          return { id: alertId(item.alert.fingerprint), set: { [field]: packState(state) }, expiresAt }
-        })
-      const records = store.read(
-        alerts.map(({ alert }) => alertId(alert.fingerprint)),
-        store.shared ? fields.map(field => [field]) : undefined
-      )
-      return records instanceof Promise ? records.then(make, () => make([])) : make(records)
-    },
+    states: statesIn(store, now),
 
     addOutcomes(changes, entry, outcome) {
       for (const ref of entry.refs) {

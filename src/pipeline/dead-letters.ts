@@ -1,4 +1,5 @@
 import type { Change, Store } from '../queues/contract.js'
+import { statesIn } from './books.js'
 import {
   alertId,
   type DeadLetter,
@@ -11,6 +12,7 @@ import {
   stored
 } from './entry.js'
 import { isEnd, roundOf } from './ledger.js'
+import { afterOwing } from './lifecycle.js'
 
 export interface LetterFilter {
   readonly target?: string | undefined
@@ -61,6 +63,8 @@ const pageLength = 4_000_000
 const judgedBy = ['id', 'target', 'failure', 'buried_at'] as const
 
 export function createDeadLetters(store: Store, events: DeadLetterEvents, now: () => number): DeadLetters {
+  const statesOf = statesIn(store, now)
+
   /** Those that match, of which all but what they are judged by may be missing. */
   async function* every(
     filter: LetterFilter,
@@ -127,7 +131,10 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
       const dueAt = Math.max(now(), nextAt.get(letter.target) ?? 0)
       const ledgers = await store.read(letter.refs.map(ref => ledgerId(ref.key)))
       const current = letter.refs.filter(({ round }, index) => roundOf(ledgers[index])?.round === round)
-      if (!(await take(letter, back({ ...letter, refs: current }, dueAt, now())))) continue
+      const states = await statesOf([letter], (before, item) =>
+        before && before.seq > item.seq ? undefined : afterOwing(before, item)
+      )
+      if (!(await take(letter, [...back({ ...letter, refs: current }, dueAt, now()), ...states]))) continue
       replayed++
       nextAt.set(letter.target, dueAt + options.spacingMs)
       events.replayed(letter.target, 'queued')

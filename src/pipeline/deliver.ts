@@ -338,8 +338,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const last = { at, success: !failedNow, statusCode, reason: failedNow?.reason, durationMs }
     const { recovered, accuses } = learn(live, entry.peer, last)
     const { probe } = start.pass
+    const exchangeMs = live.target.settings.timeout ?? deps.attemptTimeoutMs
+    const isCutShort = failedNow?.reason === 'timeout' && job.until - began < Math.min(exchangeMs, fairMs)
     if (!failedNow) gate.setBreaker(live, succeeded(live.breaker, probe, breakerRules))
-    else if (!accuses) gate.setBreaker(live, neutral(live.breaker, probe))
+    else if (!accuses || isCutShort) gate.setBreaker(live, neutral(live.breaker, probe))
     else gate.setBreaker(live, failed(live.breaker, probe, failedNow, { now: at, rules: breakerRules }))
     if (!failedNow) live.health = healed(live.health, at)
     events.attempted(job, attempted, durationMs)
@@ -358,7 +360,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (failedNow.mayHave) entry.may_have = true
     if (failedNow.type === 'permanent') return owed.bury(job, failedNow, took)
     const tellsAnEnd = entry.alerts.some(({ alert }) => alert.status === 'resolved')
-    if (isLast(entry.replayed_at ?? entry.accepted_at, tellsAnEnd, at, retryRules))
+    if (failedNow.reason !== 'cancelled' && isLast(entry.replayed_at ?? entry.accepted_at, tellsAnEnd, at, retryRules))
       return owed.bury(job, failedNow, took)
     return owed.own(job, failedNow, start.hold, at + delayMs(entry.tries, failedNow, retryRules, deps.random()))
   }
@@ -392,6 +394,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 }
 
 const nothingRemembered: Memory = {}
+
+/** Whoever is given less time, because its publish ends, is not to blame for taking longer, in milliseconds. */
+const fairMs = 1_000
 
 /** How often a lane that another process holds is tried again, in milliseconds. */
 const remoteRetryMs = 50

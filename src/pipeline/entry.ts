@@ -145,7 +145,7 @@ export const isPerAlert = (target: Target): boolean => target.kind.lane(target.s
 
 /** Whether what is told of some alerts changes what the target shows of their whole group: an incident, a message that is edited. */
 export const standsForGroup = (target: Target): boolean =>
-  !isPerAlert(target) && (target.kind.audience === 'incident' || !target.wire.forgets)
+  !isPerAlert(target) && !target.wire.peers && (target.kind.audience === 'incident' || !target.wire.forgets)
 
 /** The lanes that a part of these alerts needs at the target, each once: an alert that stands twice must not wait for itself. */
 export function lanesFor(

@@ -80,7 +80,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
       const untold = job.entry.alerts.filter((_, index) => states[index]?.owed && isSettled(steps[index]!))
       if (untold.length > 0) owed.dismiss(job.entry, untold)
       const stillFiring = standsForGroup(job.live.target)
-        ? states.filter((state, index) => !tells(steps[index]!) && isOwedResolve(state)).length
+        ? states.filter((state, index) => steps[index] === 'outdated' && isOwedResolve(state)).length
         : 0
       states = states.filter((_, index) => tells(steps[index]!))
       narrow(job, steps, stillFiring)

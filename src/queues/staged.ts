@@ -12,6 +12,8 @@ export class Staged implements Row {
   /** Names and values in turn, of fields that were marked since. */
   #marks: unknown[] | undefined
   #expiresAt = 0
+  /** All that the record has is in its text. */
+  #isPacked = false
 
   constructor(
     readonly id: string,
@@ -32,7 +34,10 @@ export class Staged implements Row {
 
   get change(): Change {
     this.#apply()
-    return this.#change
+    // What was written and could not be journalled: the marks are in the text alone by then.
+    if (!this.#isPacked) return this.#change
+    const { fields, expiresAt } = this.#kept!
+    return { ...this.#change, set: fields, expiresAt }
   }
 
   get kept(): Kept | undefined {
@@ -52,10 +57,12 @@ export class Staged implements Row {
     const { set, id, replace, place } = this.#change
     if (!this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set) return JSON.stringify(this.change)
     if (replace && !this.#marks) return this.#withShared(set, values)
-    const expiresAt = this.#marks ? this.#expiresAt : this.#change.expiresAt
-    const text = withMarks(JSON.stringify(set), this.#marks)
-    this.#kept = new Packed(text, this.#marks ? this.#expiresAt : this.#kept.expiresAt)
+    const marks = this.#marks
+    const expiresAt = marks ? this.#expiresAt : this.#change.expiresAt
+    const text = withMarks(JSON.stringify(set), marks)
+    this.#kept = new Packed(text, marks ? this.#expiresAt : this.#kept.expiresAt)
     this.#marks = undefined
+    this.#isPacked = true
     const rest = JSON.stringify({ replace, expiresAt, place })
     return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
   }

@@ -183,6 +183,30 @@ onEachQueue(
   }
 )
 
+onEachQueue(
+  t,
+  'what is replayed is owed, so that its end takes it back before anybody heard of it',
+  async (t, queue) => {
+    const incidents = await startStandIn(t, { status: 400 })
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '1', CIRCUIT_OPEN_DURATION: '1h' },
+      targets: [pagerduty('pd', incidents.url)]
+    })
+    await publish(service, group('g', 'A'))
+    incidents.answer({ status: 503 })
+    await publish(service, group('h', 'Z'))
+    t.match((await service.post('/api/v1/dead-letters/replay', {})).body, { replayed: 1 })
+    const { body } = await service.post(publishPaths.healthy, group('g', '-A'))
+    t.match(body.results, [{ skip_reason: 'resolved_not_wanted' }])
+    t.equal(await depth(service), 1)
+    incidents.answer({ status: 202 })
+    await service.post('/api/v1/targets/pd/circuit/reset')
+    await service.retarget([pagerduty('pd', `${incidents.url}/2`)])
+    await workedOff(service)
+    t.same(events(incidents), ['A', 'Z', 'Z'])
+  }
+)
+
 onRedis(t, 'what two replicas replay or purge at once is replayed and purged once', async (t, queue) => {
   const hook = await startStandIn(t, { status: 400 })
   const targets = [webhook('hook', hook.url, { rate_limit: { requests: 1000, per: '1s', burst: 1000 } })]

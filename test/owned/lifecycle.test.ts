@@ -193,6 +193,26 @@ onEachQueue(t, 'nor by a resolve that goes without the others of its group', asy
   t.same(actionsOf('/3'), ['trigger', 'trigger'], 'E moved to another group and fires in both')
 })
 
+onEachQueue(
+  t,
+  'an incident is closed with the last of its group, also if another one ended unheard',
+  async (t, queue) => {
+    const incidents = await startStandIn(t, { status: 202 })
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient },
+      targets: [pagerduty('pd', incidents.url, { per: 'group' })]
+    })
+    await publish(service, group('g', 'B'))
+    incidents.answer({ status: 503 })
+    t.equal((await publish(service, group('g', 'A', 'B'))).status, 202)
+    incidents.answer({ status: 202 })
+    t.equal((await publish(service, group('g', '-A', '-B'))).status, 200)
+    await workedOff(service)
+    const actions = incidents.requests.map(request => request.json().event_action)
+    t.same(actions, ['trigger', 'trigger', 'resolve'])
+  }
+)
+
 onEachQueue(t, 'a retry for a group and a new alert of it do not pass each other at its incident', async (t, queue) => {
   const slow = gate()
   const incidents = await startStandIn(t, { status: 202 })

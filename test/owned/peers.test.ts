@@ -83,6 +83,17 @@ onEachQueue(
   }
 )
 
+onEachQueue(t, 'alerts of one group do not wait for each other at a cluster', async (t, queue) => {
+  const slow = gate()
+  const peer = await startStandIn(t, (_, index) => (index === 0 ? slow.answer() : {}))
+  const service = await serviceOf(t, queue, [cluster([peer])], { ...patient, ACK_TIMEOUT: '5s' })
+  const first = publish(service, group('g', 'A'))
+  await peer.got(1)
+  t.equal((await publish(service, group('g', 'B'))).status, 200)
+  slow.open()
+  t.equal((await first).status, 200)
+})
+
 onEachQueue(t, 'a peer that hangs takes no room from the others', async (t, queue) => {
   const slow = gate()
   const hung = await startStandIn(t, slow.answer)

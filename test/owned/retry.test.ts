@@ -5,8 +5,15 @@ import { startApiServer, status } from '../support/api-server.js'
 import { movableClock } from '../support/clock.js'
 import { group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
-import { alertmanagerBody, noRetry, publishPaths, startTestService, type TestService } from '../support/service.js'
-import { startStandIn } from '../support/stand-in.js'
+import {
+  alertmanagerBody,
+  noRetry,
+  oneAlert,
+  publishPaths,
+  startTestService,
+  type TestService
+} from '../support/service.js'
+import { gate, startStandIn } from '../support/stand-in.js'
 
 const hourMs = 3_600_000
 /** Nothing is tried again by itself, and no circuit opens. */
@@ -521,6 +528,19 @@ onEachQueue(t, 'a target of that name but of another type is not the one that re
   t.match((await service.get('/api/v1/dead-letters')).body.items, [
     { target: 'x', target_type: 'webhook', error_reason: 'target_not_found' }
   ])
+})
+
+onEachQueue(t, 'an attempt that its publish gave little time is not blamed on the target', async (t, queue) => {
+  const slow = gate()
+  const hook = await startStandIn(t, slow.answer)
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, CIRCUIT_FAILURE_THRESHOLD: '1' },
+    targets: [webhook('hook', hook.url)]
+  })
+  const { body } = await publish(service, { ...oneAlert('A'), options: { timeout: '100ms' } })
+  t.match(body.results, [{ error_reason: 'timeout', queued: true }])
+  t.equal((await service.get('/api/v1/targets/hook')).body.circuit.state, 'closed')
+  slow.open()
 })
 
 onEachQueue(t, 'a place without a record holds nothing up', async (t, queue) => {
