@@ -49,7 +49,7 @@ function configSchema(): Node {
 
 /** Where the chart's defaults differ from those of the bare process. */
 const chartsOwn: Record<string, Node> = {
-  PORT: { minimum: 1, description: 'Port that the container listens on.' },
+  PORT: { minimum: 1, pattern: '^[1-9]\\d{0,4}$', description: 'Port that the container listens on.' },
   DISCOVERY: { default: 'kubernetes', description: 'Where targets are found.' },
   K8S_NAMESPACES: { description: 'Namespaces to watch, comma-separated; * for all. Default: the release’s own.' },
   QUEUE: { enum: ['embedded', 'redis', 'off', false] },
@@ -65,7 +65,12 @@ const chartsOwn: Record<string, Node> = {
 }
 
 function asVariable(node: Node): Node {
-  if (node.type === 'integer') return { ...node, type: ['integer', 'string'], pattern: '^\\d+$' }
+  if (node.type === 'integer') {
+    // As text a zero in front would make it octal, and the bounds of numbers do not hold for texts.
+    const more = String(node.maximum ?? 1_000_000).length - 1
+    const pattern = Number(node.minimum ?? 0) > 0 ? `^[1-9]\\d{0,${more}}$` : `^(0|[1-9]\\d{0,${more}})$`
+    return { ...node, type: ['integer', 'string'], pattern }
+  }
   if (node.type === 'boolean') return { ...node, type: ['boolean', 'string'], enum: [true, false, 'true', 'false'] }
   return node
 }

@@ -18,7 +18,7 @@ const Group = <P extends TProperties>(description: string, properties: P) =>
 
 const Token = Type.Object(
   {
-    name: Type.String({ pattern: '^[^:\\s]+$', description: 'Whose token it is, for the log.' }),
+    name: Type.String({ pattern: '^[^:\\s#][^:\\s]*$', description: 'Whose token it is, for the log.' }),
     role: Type.Enum(['publish', 'read', 'admin']),
     token: Type.String({
       pattern: '^[!-~]{16,}$',
