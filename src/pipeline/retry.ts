@@ -1,4 +1,4 @@
-import { type Priority, priorities, type Store } from '../queues/contract.js'
+import { type Priority, priorities, type Store, StoreUnavailable } from '../queues/contract.js'
 import { failure } from '../targets/failures.js'
 import { permits } from './breaker.js'
 import type { Deliver } from './deliver.js'
@@ -98,7 +98,8 @@ export function createRetry(deps: RetryDeps): Retry {
   async function round(): Promise<number> {
     const at = now()
     // What could not be written down would be done again, by this process and by the others.
-    if (store.shared && !(await store.status()).available) return maxSleepMs
+    const { available, warnings } = await store.status()
+    if (store.shared && !available) throw new StoreUnavailable(warnings[0])
     const earliest = await store.earliest()
     const ready: LiveTarget[] = []
     let nextAt = at + maxSleepMs

@@ -234,8 +234,8 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       backend: 'redis',
       available: link.up() && !isRefusing(),
       warnings: [
-        ...(link.up() ? link.warnings() : ['Redis is not reachable']),
         ...(isRefusing() ? [refused!.message] : []),
+        ...(link.up() ? link.warnings() : ['Redis is not reachable']),
         ...(lost > 0 ? [`${lost} outcomes were lost while Redis could not be written`] : [])
       ],
       unwritten: failedOrDown() ? unwritten() : 0
