@@ -45,6 +45,10 @@ spec:
         - name: http
           containerPort: {{ include "alert-fanout.port" . }}
           protocol: TCP
+      lifecycle:
+        preStop:
+          # Until nobody is sent here any more; the image has no shell that is sure to stay.
+          exec: { command: [node, -e, "setTimeout(() => {}, 5000)"] }
       startupProbe:
         httpGet: { path: /healthz, port: http }
         periodSeconds: 2

@@ -168,6 +168,13 @@ t.test('the objects of a release', async t => {
     t.equal(podSpec(render({})).terminationGracePeriodSeconds, 35)
   })
 
+  t.test('and is sent nobody any more before it stops', async t => {
+    const { preStop } = server(render({})).lifecycle
+    const [command, ...args] = preStop.exec.command
+    const [code] = await once(spawn(command, args), 'exit')
+    t.equal(code, 0)
+  })
+
   t.test('probes ask the routes of the contract', async t => {
     const { startupProbe, livenessProbe, readinessProbe, ports } = server(render({ config: { PORT: 9000 } }))
     t.strictSame(
