@@ -62,7 +62,7 @@ export async function startWith(
   writeFileSync(file, JSON.stringify({ targets }))
   const env = { HOST: '127.0.0.1', DISCOVERY: 'file', TARGETS_FILE: file, QUEUE_DIR: join(directory, 'data'), ...own }
   // As `npm start` and the image start it.
-  return startMeasured(['--max-semi-space-size=32', 'dist/main.js'], env, origin => fetch(`${origin}/readyz`))
+  return startMeasured(['--max-semi-space-size=16', 'dist/main.js'], env, origin => fetch(`${origin}/readyz`))
 }
 
 /** Starts the bare fan-out to so many targets at one URL. */
