@@ -256,6 +256,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return terms.heldBack || terms.hurry.over ? undefined : gate.refusal(terms)
   }
 
+  function exchangeMsOf({ target }: LiveTarget): number {
+    return target.settings.timeout ?? deps.attemptTimeoutMs
+  }
+
   /** The attempt, and what comes of it. */
   function exchange(course: Course, start: Start, then: (course: Course, result: PartResult) => void): void {
     const { job } = course
@@ -264,7 +268,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const span = tracer?.attempt(job)
     const options = {
       until: job.until,
-      exchangeMs: live.target.settings.timeout ?? deps.attemptTimeoutMs,
+      exchangeMs: exchangeMsOf(live),
       traceparent: span ? span.traceparent : job.traceparent,
       now
     }
@@ -338,8 +342,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const last = { at, success: !failedNow, statusCode, reason: failedNow?.reason, durationMs }
     const { recovered, accuses } = learn(live, entry.peer, last)
     const { probe } = start.pass
-    const exchangeMs = live.target.settings.timeout ?? deps.attemptTimeoutMs
-    const isCutShort = failedNow?.reason === 'timeout' && job.until - began < Math.min(exchangeMs, fairMs)
+    const isCutShort = failedNow?.reason === 'timeout' && job.until - began < Math.min(exchangeMsOf(live), fairMs)
     if (!failedNow) gate.setBreaker(live, succeeded(live.breaker, probe, breakerRules))
     else if (!accuses || isCutShort) gate.setBreaker(live, neutral(live.breaker, probe))
     else gate.setBreaker(live, failed(live.breaker, probe, failedNow, { now: at, rules: breakerRules }))

@@ -2,10 +2,9 @@ import t from 'tap'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
-import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { noRetry, oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, startStandIn } from '../support/stand-in.js'
 
-const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)
 
 interface Letter {

@@ -7,11 +7,9 @@ import { openStore } from '../../src/queues/registry.js'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, type OwnQueue, onEachQueue, workedOff } from '../support/queues.js'
-import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
 
-/** Nothing is tried again by itself, and no circuit opens: what is sent when is up to the test. */
-const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)
 
 onEachQueue(

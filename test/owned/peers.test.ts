@@ -1,11 +1,9 @@
 import t, { type Test } from 'tap'
 import { group } from '../support/posts.js'
 import { depth, eventually, type OwnQueue, onEachQueue, workedOff } from '../support/queues.js'
-import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
-/** Nothing is tried again by itself, and no circuit opens: what is sent when is up to the test. */
-const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 /** What fails is tried again at once, and no circuit opens. */
 const eager = { RETRY_BASE: '10ms', RETRY_MAX_DELAY: '20ms', CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const ended = '2026-11-20T18:30:00Z'

@@ -1,11 +1,9 @@
 import t, { type Test } from 'tap'
 import { events, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, type OwnQueue, onEachQueue, workedOff } from '../support/queues.js'
-import { noRetry, oneAlert, publishPaths, startTestService, type TestService } from '../support/service.js'
+import { oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { type Answer, gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
-/** Nothing is tried again by itself, and no circuit opens: what is sent when is up to the test. */
-const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const filter = { severities: ['critical'] }
 
 /** The alert, so severe when it fires that filters let it through, and no more when it is resolved. */

@@ -7,8 +7,8 @@ import { group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import {
   alertmanagerBody,
-  noRetry,
   oneAlert,
+  patient,
   publishPaths,
   startTestService,
   type TestService
@@ -16,8 +16,6 @@ import {
 import { gate, startStandIn } from '../support/stand-in.js'
 
 const hourMs = 3_600_000
-/** Nothing is tried again by itself, and no circuit opens. */
-const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
 /** What fails is tried again at once, and no circuit opens. */
 const eager = { RETRY_BASE: '10ms', RETRY_MAX_DELAY: '20ms', CIRCUIT_FAILURE_THRESHOLD: '10000' }
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)

@@ -99,6 +99,9 @@ export async function startTestService(t: Test, { targets = [], env = {} }: Test
 /** Nothing is tried again by itself: a delay is anything up to its longest, so that one is as long as can be set. */
 export const noRetry = { RETRY_BASE: '24d', RETRY_MAX_DELAY: '24d' }
 
+/** Nor does any circuit open: what is sent when is up to the test. */
+export const patient = { ...noRetry, CIRCUIT_FAILURE_THRESHOLD: '10000' }
+
 /** Where publishes go. */
 export const publishPaths = {
   named: '/api/v1/publish/parallel',
