@@ -270,7 +270,8 @@ t.test('retries wait longer and longer, and a Retry-After is kept to', async t =
   }
   const { errors } = open(t)
   await until('it was tried twice', () => times.length === 2)
-  t.ok(times[1]! - times[0]! >= 1000)
+  // A timer may be a little ahead of the clock.
+  t.ok(times[1]! - times[0]! > 950)
   t.match(errors()[0], { error: 'other', message: /^namespace ops: the API server answered 429; next try at / })
 })
 

@@ -452,7 +452,8 @@ t.test('QUEUE=off: an Alertmanager body is answered after 9 s, whatever still ha
   const { status, body } = await service.post(publishPaths.all, alertmanagerBody())
   t.equal(status, 503)
   t.match(body.results, [{ error_reason: 'timeout' }, { success: true }])
-  t.ok(body.duration_ms >= 9_000)
+  // Timers and the clock of a machine drift apart by some milliseconds.
+  t.ok(body.duration_ms > 8_900)
   t.equal(hanging.open(), 1, 'its attempt is not ended for that')
 })
 
