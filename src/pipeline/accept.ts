@@ -67,7 +67,7 @@ export function stampedAt({ notification, stamp }: Accepted, firstAt: number | u
 type Raw = Record<string, unknown>
 
 /** Alerts that are read before others get the event loop. */
-const readAtOnce = 1_000
+const readAtOnce = 250
 
 /** A body whose alerts are being read. */
 interface Read {
@@ -92,9 +92,8 @@ export function accept(body: unknown, bytes: Buffer, now: number): Reading<Accep
   return whole(read, bytes)
 }
 
-/** The same for a body that may be large: others get the event loop first, since parsing it took its time, and in between. */
+/** The same for a body that may be large: others get the event loop in between. */
 export async function acceptInTurns(body: unknown, bytes: Buffer, now: number): Promise<Reading<Accepted>> {
-  await turn()
   const read = begin(body, now)
   if ('ok' in read) return read
   while (readOn(read, readAtOnce)) await turn()
@@ -110,8 +109,8 @@ function begin(body: unknown, now: number): Read | Refusal {
   if (!one && !Array.isArray(alerts)) return refuse('alerts', 'is not a list', 'send "alert": {…} or "alerts": […]')
   const list = one ? [alert] : (alerts as unknown[])
   if (list.length === 0) return refuse('alerts', 'is empty', 'send at least one alert')
-  if (!isAlertmanagers(body) && isDeeper(body, maxDepth))
-    return refuse('body', 'is nested too deeply', `use at most ${maxDepth} levels`)
+  if (!isAlertmanagers(body) && isDeeper({ ...body, alert: undefined, alerts: undefined }, maxDepth))
+    return { ok: false, problems: [tooDeep('body')] }
   return { body, list, now, alerts: [], problems: [], count: 0, oddAlerts: 0 }
 }
 
@@ -206,6 +205,10 @@ const maxDepth = 64
 
 function readOwn(read: Read, raw: unknown): void {
   const field = read.body.alerts === undefined ? 'alert' : lastRead(read)
+  if (isDeeper(raw, maxDepth)) {
+    read.problems.push(tooDeep(field))
+    return
+  }
   const reading = readAlert(raw, field)
   const found = [...(reading.ok ? [] : reading.problems), ...ruleProblems(raw, field, read.now)]
   if (found.length > 0) read.problems.push(...distinct(found))
@@ -326,6 +329,11 @@ function namesOf(raw: unknown): string[] | undefined | 'bad' {
   return Array.isArray(raw) && raw.length <= 10_000 && raw.every(name => typeof name === 'string') ? raw : 'bad'
 }
 
+const tooDeep = (field: string): Problem => ({
+  field,
+  message: 'is nested too deeply',
+  suggestion: `use at most ${maxDepth} levels`
+})
 const badStatus = (field: string): Problem => ({
   field,
   message: 'is not an alert status',

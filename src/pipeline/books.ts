@@ -13,6 +13,7 @@ import {
 } from './entry.js'
 import { packState, type Sequenced, type TargetState, unpackState } from './lifecycle.js'
 import type { Outcome } from './outcome.js'
+import { turn } from './turn.js'
 
 export interface BooksDeps {
   readonly store: Store
@@ -27,6 +28,8 @@ export interface Books {
     entries: readonly Pick<Entry, 'target' | 'peer' | 'alerts'>[],
     next: (before: TargetState | undefined, item: Sequenced, field: string) => TargetState | undefined
   ): Change[] | Promise<Change[]>
+  /** The same for whoever waits for it in the alerts' lanes: of many, others get the event loop in between. */
+  statesInTurns(...of: Parameters<Books['states']>): Promise<Change[]>
   addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void
   /** A dead letter is kept. */
   kept(letter: DeadLetter): Change
@@ -71,9 +74,25 @@ export function statesIn(store: Store, now: () => number): Books['states'] {
   }
 }
 
+/** Alerts whose states are read and made before others get the event loop. */
+const statesAtOnce = 2_000
+
 export function createBooks({ store, retentionMs, now }: BooksDeps): Books {
+  const states = statesIn(store, now)
   return {
-    states: statesIn(store, now),
+    states,
+
+    async statesInTurns(entries, next) {
+      const [entry] = entries
+      // Several that are written together are no more than fit into one turn.
+      if (store.shared || entries.length !== 1 || entry!.alerts.length <= statesAtOnce) return states(entries, next)
+      const changes: Change[][] = []
+      for (let from = 0; from < entry!.alerts.length; from += statesAtOnce) {
+        await turn()
+        changes.push(await states([{ ...entry!, alerts: entry!.alerts.slice(from, from + statesAtOnce) }], next))
+      }
+      return changes.flat()
+    },
 
     addOutcomes(changes, entry, outcome) {
       for (const ref of entry.refs) {

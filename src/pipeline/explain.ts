@@ -77,7 +77,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const base = { target_name: live.name, target_type: live.type }
     if (choice.kind === 'skip') return { ...base, decision: 'skip', reason: reasons[choice.reason]!, ...nothing }
     const truncated: string[] = []
-    const requests: WireRequest[] = []
+    const requests: Explained['requests'] = []
     let alerts = 0
     for (const part of live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]) {
       const field = stateField(live.name, peerOf(live.target.wire, part.key))
@@ -95,7 +95,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
         (memory ?? {}) as Memory,
         field => truncated.push(field)
       )
-      requests.push(...live.target.wire.requests(message))
+      for (const request of live.target.wire.requests(message)) requests.push(shown(request, live))
     }
     if (requests.length === 0) return { ...base, decision: 'skip', reason: reasons.resolved_not_wanted!, ...nothing }
     const inTheWay = choice.heldBack ?? (live.pausedUntil > deps.now() ? 'paused' : undefined)
@@ -107,7 +107,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
         : 'enabled, let through by its filter, health and circuit',
       alerts,
       truncated: [...new Set(truncated)],
-      requests: requests.map(request => shown(request, live))
+      requests
     }
   }
 
@@ -162,6 +162,26 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
       body_bytes: request.body === undefined ? 0 : Buffer.byteLength(request.body)
     }
   }
+}
+
+/** UTF-16 units of an answer that are written before others get the event loop. */
+const textAtOnce = 256 * 1024
+
+/** An explanation as JSON, bit by bit: what thousands of alerts would be sent as comes to many megabytes. */
+export async function* textOf({ results }: Explanation): AsyncGenerator<string> {
+  let text = '{"results":['
+  for (const [index, { requests, ...result }] of results.entries()) {
+    text += `${index > 0 ? ',' : ''}${JSON.stringify(result).slice(0, -1)},"requests":[`
+    for (const [place, request] of requests.entries()) {
+      text += (place > 0 ? ',' : '') + JSON.stringify(request)
+      if (text.length < textAtOnce) continue
+      yield text
+      text = ''
+      await turn()
+    }
+    text += ']}'
+  }
+  yield `${text}]}`
 }
 
 /** Whether it is a URL that says more than whom to talk to. */

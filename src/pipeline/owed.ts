@@ -145,7 +145,10 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const stateAfter = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
         given?.has(item) ? afterClosing(next(before, item), item) : next(before, item)
       // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
-      await store.write([...changes, ...(await books.states(told, stateAfter))], hold?.valid() ? hold : undefined)
+      await store.write(
+        [...changes, ...(await books.statesInTurns(told, stateAfter))],
+        hold?.valid() ? hold : undefined
+      )
     } catch (error) {
       room.withdraw(added)
       if (!(error instanceof StoreUnavailable)) throw error
@@ -216,7 +219,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       books.addOutcomes(more, entry, refusedOutcome(letter, live.target.version))
       const closing = (before: TargetState | undefined, item: Sequenced): TargetState =>
         afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
-      await books.settle(books.states([entry], closing), more)
+      await books.settle(books.statesInTurns([entry], closing), more)
       events.buried(letter)
       return {
         kind: 'refused',
@@ -260,9 +263,9 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
       if (more.length > 0 && steps.length > 0)
         books.addOutcomes(more, entry, deliveredOutcome(undefined, entry.tries, 0))
-      const after = closed.length === 0 ? [] : books.states([{ ...entry, alerts: closed }], afterClosing)
+      const after = closed.length === 0 ? [] : books.statesInTurns([{ ...entry, alerts: closed }], afterClosing)
       if (more.length > 0) await books.settle(after, more)
-      else books.note(after)
+      else books.note(await after)
       return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }
     },
 

@@ -10,6 +10,7 @@ import type {
 } from 'fastify'
 import Type, { type TSchema } from 'typebox'
 import { ApiError } from '../errors.js'
+import { parseInTurns, TooManyValues } from '../pipeline/pieces.js'
 import { reader } from '../schema.js'
 
 /** Who may call a route. `open` needs no token even where there are some. */
@@ -62,12 +63,12 @@ export const ErrorBody = Type.Object({
   details: Type.Optional(Type.Array(Problem))
 })
 
-/** The body of a request as JSON; throws the right error if it is none. */
-export function jsonBody(request: FastifyRequest): unknown {
+/** The bytes of a body that has to be JSON; throws the right error if it is not said to be. */
+export function jsonBytes(request: FastifyRequest): Buffer {
   const bytes = request.body as Buffer | undefined
   if (!bytes || bytes.length === 0) throw new ApiError('INVALID_INPUT', { message: 'the body is empty' })
   if (!/^application\/([\w.+-]+\+)?json\b/i.test(request.headers['content-type'] ?? '')) throw new ApiError('NOT_JSON')
-  return parsed(bytes)
+  return bytes
 }
 
 /** The body of a route that needs none: absent, empty or a JSON object, with whatever content type. */
@@ -79,15 +80,32 @@ export function bodyObject(bytes: unknown): Record<string, unknown> {
   return body as Record<string, unknown>
 }
 
-function parsed(bytes: Buffer): unknown {
+/** A body as JSON; throws INVALID_INPUT. */
+export function parsed(bytes: Buffer): unknown {
   try {
-    // Windows begins its UTF-8 files with a mark that is no JSON.
-    return JSON.parse(bytes[0] === 0xef ? bytes.toString().replace(/^\uFEFF/, '') : bytes.toString())
+    return JSON.parse(unmarked(bytes).toString())
   } catch {
-    const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
-    const message = isGzip ? 'the body is compressed: send it as it is' : 'the body is not valid JSON'
-    throw new ApiError('INVALID_INPUT', { message })
+    throw notJson(bytes)
   }
+}
+
+/** The same for a body that may be large: others get the event loop in between. */
+export async function parsedInTurns(bytes: Buffer): Promise<unknown> {
+  try {
+    return await parseInTurns(unmarked(bytes))
+  } catch (error) {
+    throw error instanceof TooManyValues ? new ApiError('INVALID_INPUT', { details: [error.problem] }) : notJson(bytes)
+  }
+}
+
+/** Windows begins its UTF-8 files with a mark that is no JSON. */
+const unmarked = (bytes: Buffer): Buffer =>
+  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
+
+function notJson(bytes: Buffer): ApiError {
+  const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
+  const message = isGzip ? 'the body is compressed: send it as it is' : 'the body is not valid JSON'
+  return new ApiError('INVALID_INPUT', { message })
 }
 
 /** A query string, where everything is text, with the numbers and booleans that its schema wants. */

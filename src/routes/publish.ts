@@ -1,14 +1,16 @@
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { ApiError, errorBody } from '../errors.js'
 import { type Accepted, AlertInput, accept, acceptInTurns } from '../pipeline/accept.js'
-import { type ExplainRequest, Explanation } from '../pipeline/explain.js'
+import { type ExplainRequest, Explanation, textOf } from '../pipeline/explain.js'
 import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptions } from '../pipeline/options.js'
+import { smallBytes } from '../pipeline/pieces.js'
 import type { Published, PublishRequest } from '../pipeline/publish.js'
 import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
 import type { Problem, Reading } from '../schema.js'
-import { ErrorBody, jsonBody, readNothing } from './http.js'
+import { ErrorBody, jsonBytes, parsed, parsedInTurns, readNothing } from './http.js'
 import { onceOver } from './over.js'
 
 export interface PublishRoutes {
@@ -140,26 +142,27 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       },
       validatorCompiler: readNothing
     },
-    async request => {
+    async (request, reply) => {
       const scope = String((request.query as Record<string, unknown>).scope ?? 'all')
       if (!isScope(scope)) {
         throw new ApiError('INVALID_INPUT', {
           details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }]
         })
       }
-      const reading = await acceptInTurns(jsonBody(request), request.body as Buffer, deps.now())
+      const reading = await readInTurns(jsonBytes(request))
       const { accepted, options, names } = understood(request, reading, scope)
-      return deps.explain({ notification: accepted.notification, scope, options, ...(names ? { names } : {}) })
+      const { notification } = accepted
+      const explanation = await deps.explain({ notification, scope, options, ...(names ? { names } : {}) })
+      return reply.header('content-type', jsonType).send(Readable.from(textOf(explanation)))
     }
   )
 
   async function publish(request: FastifyRequest, reply: FastifyReply, scope: Scope): Promise<FastifyReply> {
-    const bytes = request.body as Buffer
+    let bytes: Buffer
     let asked: Asked
     try {
-      const body = jsonBody(request)
-      const reading =
-        bytes.length > largeBytes ? await acceptInTurns(body, bytes, deps.now()) : accept(body, bytes, deps.now())
+      bytes = jsonBytes(request)
+      const reading = bytes.length > smallBytes ? await readInTurns(bytes) : accept(parsed(bytes), bytes, deps.now())
       asked = understood(request, reading, scope)
     } catch (error) {
       deps.received(undefined)
@@ -193,10 +196,11 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     const { result, verdict } = published
     if (verdict.status >= 503) reply.header('retry-after', '5')
     const answer = 'code' in verdict ? { ...errorBody(verdict.code), ...result } : result
-    return reply
-      .code(verdict.status)
-      .header('content-type', 'application/json; charset=utf-8')
-      .send(JSON.stringify(answer))
+    return reply.code(verdict.status).header('content-type', jsonType).send(JSON.stringify(answer))
+  }
+
+  async function readInTurns(bytes: Buffer): Promise<Reading<Accepted>> {
+    return acceptInTurns(await parsedInTurns(bytes), bytes, deps.now())
   }
 
   /** Throws INVALID_INPUT with all that is wrong with the body and the query. */
@@ -216,6 +220,8 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     return { accepted, names, options }
   }
 }
+
+const jsonType = 'application/json; charset=utf-8'
 
 /** What a request asks for. */
 interface Asked {
@@ -238,9 +244,6 @@ function noNames(scope: Scope): Problem {
       }
     : { field: 'target_names', message: 'is empty', suggestion: 'name targets, or leave it out' }
 }
-
-/** Reading a larger body takes its time: others get the event loop before it goes on. */
-const largeBytes = 256 * 1024
 
 function isScope(text: string): text is Scope {
   return (scopes as readonly string[]).includes(text)

@@ -420,17 +420,17 @@ t.test('a body that is read in turns is understood, or refused, like any other',
     t.strictSame(await acceptInTurns(body, Buffer.alloc(0), testNow), accept(body, Buffer.alloc(0), testNow))
 })
 
-for (const [what, build] of [
-  ['an enrichment', (deep: unknown) => ({ alert: { ...own, enrichment: { deep } } })],
-  ['a label', (deep: unknown) => ({ alert: { ...own, labels: { deep } } })],
-  ['an alert', (deep: unknown) => ({ alerts: [deep] })],
-  ['an option', (deep: unknown) => ({ alert: own, options: { deep } })],
-  ['a list of names', (deep: unknown) => ({ alert: own, target_names: deep })],
-  ['an unknown field', (deep: unknown) => ({ alert: own, deep })]
+for (const [what, field, build] of [
+  ['an enrichment', 'alert', (deep: unknown) => ({ alert: { ...own, enrichment: { deep } } })],
+  ['a label', 'alerts[1]', (deep: unknown) => ({ alerts: [own, { ...own, labels: { deep } }] })],
+  ['an alert', 'alerts[0]', (deep: unknown) => ({ alerts: [deep] })],
+  ['an option', 'body', (deep: unknown) => ({ alert: own, options: { deep } })],
+  ['a list of names', 'body', (deep: unknown) => ({ alert: own, target_names: deep })],
+  ['an unknown field', 'body', (deep: unknown) => ({ alert: own, deep })]
 ] as const) {
   t.test(`${what} of a hundred thousand levels is refused`, async t => {
     t.strictSame(refusals(build(deep(100_000))), [
-      { field: 'body', message: 'is nested too deeply', suggestion: 'use at most 64 levels' }
+      { field, message: 'is nested too deeply', suggestion: 'use at most 64 levels' }
     ])
   })
 }

@@ -159,6 +159,25 @@ t.test('a body of 10 MiB is taken, one of a byte more is not', async t => {
   refused(t, await service.post(publishPaths.all, body(limit + 1)), 413, 'TOO_LARGE', 'one byte more')
 })
 
+t.test('millions of tiny values are refused with their place, and what comes at the same time is served', async t => {
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, { targets: [{ name: 'hook', type: 'webhook', url: hook.url }] })
+  const names = Object.fromEntries(Array.from({ length: 900_000 }, (_, index) => [index.toString(36), '']))
+  const bodies = {
+    'alerts[0]': { version: '4', alerts: [{ status: 'firing', labels: names }] },
+    body: oneAlert('A', { enrichment: names })
+  }
+  for (const [field, body] of Object.entries(bodies)) {
+    const [answer, beside] = await Promise.all([
+      service.post(publishPaths.all, JSON.stringify(body)),
+      service.post(publishPaths.all, oneAlert('Beside'))
+    ])
+    refused(t, answer, 400, 'INVALID_INPUT', field)
+    t.match(answer.body.details, [{ field, message: 'has more than 20000 values' }])
+    t.equal(beside.status, 200)
+  }
+})
+
 t.test('names that mean something to JavaScript are names like any other', async t => {
   const hook = await startStandIn(t)
   const service = await startTestService(t, { targets: [{ name: 'hook', type: 'webhook', url: hook.url }] })
