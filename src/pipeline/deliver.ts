@@ -80,7 +80,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   const { store, owed, sender, events, tracer, breakerRules, retryRules, now } = deps
   const { already, recall } = createRecall(store)
   const gate = createGate({ circuit: events.circuit, now })
-  const { look, letGo, inHand } = createLook({ store, owed, recall })
+  const { inHand } = owed
+  const { look, letGo } = createLook({ store, owed, recall })
 
   function deliver(job: Job, done: Done): void {
     const course = begin(job, done)

@@ -30,8 +30,6 @@ export interface Look {
   /** What there is to tell the target; if there is nothing, what became of the job. */
   look(job: Job, held: Held): Promise<Telling | PartResult>
   letGo(held: Held): void
-  /** Entries in the store whose lanes some job has: nobody else gets them, and to read them all would tell no more. */
-  readonly inHand: Set<string>
 }
 
 export interface LookDeps {
@@ -41,7 +39,7 @@ export interface LookDeps {
 }
 
 export function createLook({ store, owed, recall }: LookDeps): Look {
-  const inHand = new Set<string>()
+  const { inHand } = owed
 
   function letGo({ holds, entries, tickets }: Held): void {
     for (const hold of holds) store.release(hold)
@@ -123,5 +121,5 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
     return true
   }
 
-  return { look, letGo, inHand }
+  return { look, letGo }
 }

@@ -48,6 +48,8 @@ export interface OwedDeps {
 
 /** What is written down when a part ends, or does not end: the only code that changes the ledger, states and the queue. */
 export interface Owed {
+  /** Entries in the store whose lanes some job has: nobody else gets them, and they are not given up to make room. */
+  readonly inHand: Set<string>
   /** The target has it. Nobody waits until that is written, unless it takes something out of the queue. */
   done(
     job: Job,
@@ -84,7 +86,8 @@ export interface Owed {
 
 export function createOwed({ store, events, maxPerTarget, retentionMs, now }: OwedDeps): Owed {
   const books = createBooks({ store, retentionMs, now })
-  const room = createRoom({ store, books, maxPerTarget, buried: events.buried, now })
+  const inHand = new Set<string>()
+  const room = createRoom({ store, books, maxPerTarget, inHand, buried: events.buried, now })
 
   /** An empty memory forgets, so that a re-fire opens anew. */
   function remembered(entry: Entry, memory: Memory): Change {
@@ -173,6 +176,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
   }
 
   return {
+    inHand,
     giveUp: room.giveUp,
 
     done(job, before, { memory, statusCode }, durationMs) {

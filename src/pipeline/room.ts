@@ -10,6 +10,8 @@ export interface RoomDeps {
   readonly store: Store
   readonly books: Books
   readonly maxPerTarget: number
+  /** Entries that some job is about to send. */
+  readonly inHand: ReadonlySet<string>
   buried(letter: DeadLetter): void
   now(): number
 }
@@ -39,7 +41,7 @@ interface Trim {
   readonly ended: Promise<void>
 }
 
-export function createRoom({ store, books, maxPerTarget, buried, now }: RoomDeps): Room {
+export function createRoom({ store, books, maxPerTarget, inHand, buried, now }: RoomDeps): Room {
   /** The last trim of each target that is not over. */
   const trims = new Map<string, Trim>()
   /** New entries on their way in, with the dead letter of each that was pushed out again meanwhile. */
@@ -78,13 +80,13 @@ export function createRoom({ store, books, maxPerTarget, buried, now }: RoomDeps
   async function weakest(target: string, limit: number): Promise<Entry[]> {
     const entries: Entry[] = []
     let alerts = 0
-    for (const id of await store.weakest(target, limit)) {
+    for (const id of await store.weakest(target, limit + inHand.size)) {
       const [record] = await store.read([id])
       const entry = record as unknown as Entry | undefined
-      if (!entry || entry.running) continue
+      if (!entry || entry.running || inHand.has(entry.id)) continue
       entries.push(entry)
       alerts += entry.alerts.length
-      if (alerts >= alertsAtOnce) break
+      if (entries.length === limit || alerts >= alertsAtOnce) break
     }
     return entries
   }
