@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { damaged, type Place, reason, StoreUnavailable } from './contract.js'
@@ -65,7 +66,7 @@ export async function openDisk(dir: string): Promise<Disk> {
       const tables = openTables(env)
       const writer = writerOf(env, room)
       if (needsUpgrade(tables)) await writer(2 * usedBytes(env), async () => upgrade(env, tables, dir))
-      const journal = openJournal(dir)
+      const journal = guarded(openJournal(dir), file)
       const mark = join(dir, 'open')
       const interrupted = existsSync(mark)
       writeFileSync(mark, '')
@@ -87,6 +88,26 @@ export async function openDisk(dir: string): Promise<Disk> {
     unlock()
     if (cause instanceof StoreUnavailable) throw cause
     throw new StoreUnavailable(`the queue directory ${dir} cannot be opened${reason(cause)}`, { cause })
+  }
+}
+
+/** How often it is asked whether the directory is still there, in milliseconds. */
+const lookMs = 1_000
+
+/** What is appended to files that were removed succeeds, and is gone with the process: such a journal takes nothing more. */
+function guarded(journal: Journal, file: string): Journal {
+  const { ino } = statSync(file)
+  let seenAt = -Infinity
+  const isThere = async () => (await stat(file).catch(() => undefined))?.ino === ino
+  return {
+    ...journal,
+    async append(text) {
+      if (performance.now() - seenAt > lookMs) {
+        if (!(await isThere())) throw new StoreUnavailable('the queue directory was removed: restart the service')
+        seenAt = performance.now()
+      }
+      return journal.append(text)
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import {
   chmodSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -19,6 +20,7 @@ import { type Store, StoreUnavailable } from '../../src/queues/contract.js'
 import { openDisk } from '../../src/queues/disk.js'
 import { type EmbeddedOptions, embeddedStore } from '../../src/queues/embedded.js'
 import { ownDirectory } from '../support/directory.js'
+import { until } from '../support/looks.js'
 import { needs } from '../support/programs.js'
 import { place, reopened, storeContract } from './contract.js'
 
@@ -65,6 +67,31 @@ t.test('whoever opens it is told whether the one before closed it', async t => {
   await killed.ended
   t.equal(await opened(), true)
   t.equal(await opened(), false)
+})
+
+t.test('a directory that is removed while it is in use takes nothing more, until it is back', async t => {
+  const dir = join(t.testdir(), 'queue')
+  const store = await embeddedStore({ dir })
+  t.teardown(() => store.close())
+  const write = (n: number) => store.write([{ id: `n/${n}`, set: { n } }])
+  await write(0)
+  renameSync(dir, `${dir}-gone`)
+  await until('the next look at it', () =>
+    write(1).then(
+      () => false,
+      () => true
+    )
+  )
+  await t.rejects(write(2), unavailable('the queue directory was removed: restart the service'))
+  t.match(await store.status(), { available: false, warnings: [/was removed/] })
+  renameSync(`${dir}-gone`, dir)
+  await until('it is taken up again', () =>
+    write(3).then(
+      () => true,
+      () => false
+    )
+  )
+  t.equal((await store.status()).available, true)
 })
 
 t.test('of several that start at once on what a killed one left, just one gets the directory', async t => {
