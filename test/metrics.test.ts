@@ -493,6 +493,30 @@ t.test('a critical alert that was owed before a restart still waits, and one tha
   t.equal(series.get('undelivered_critical_oldest_age_seconds'), 60)
 })
 
+t.test('a critical alert that was refused before a restart still waits, unless somebody else has it', async t => {
+  const chat = await receiver(t)
+  const pager = await receiver(t)
+  const settings = [
+    { name: 'chat', type: 'slack', url: chat.url },
+    { name: 'pager', type: 'pagerduty', url: pager.url, routing_key: '0123456789abcdef0123456789abcdef' }
+  ]
+  let at = Date.now()
+  const queueDir = ownDirectory(t)
+  chat.status = 400
+  pager.status = 202
+  const first = await observed(t, settings, { now: () => at, queueDir })
+  await first.publish(critical)
+  pager.status = 400
+  const { results } = await first.publish({ ...critical, alert_name: 'Fire', labels: { severity: 'critical' } })
+  t.match(results, [{ success: false }, { success: false }])
+  await first.close()
+  at += 60_000
+  const second = await observed(t, settings, { now: () => at, queueDir })
+  const series = await second.scrape()
+  t.equal(series.get('undelivered_criticals'), 1)
+  t.equal(series.get('undelivered_critical_oldest_age_seconds'), 60)
+})
+
 t.test('a critical alert that another replica delivered waits no more', async t => {
   const chat = await receiver(t)
   let at = Date.now()

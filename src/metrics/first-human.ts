@@ -1,6 +1,6 @@
 import { type Alert, severityOf } from '../alert.js'
 import type { Accepted } from '../pipeline/accept.js'
-import { alertId, type Entry, stateField } from '../pipeline/entry.js'
+import { alertId, deadId, type Entry, newId, stateField } from '../pipeline/entry.js'
 import type { Job, PartResult } from '../pipeline/job.js'
 import { unpackState } from '../pipeline/lifecycle.js'
 import type { LiveTarget } from '../pipeline/live.js'
@@ -25,6 +25,7 @@ const forgottenMs = 86_400_000
 /** What is younger is still on its way; looking it up would tell nothing. */
 const checkedAfterMs = 5_000
 const checkedAtOnce = 500
+const recalledBy = ['type', 'alerts', 'accepted_at'] as const
 
 const isCritical = (alert: Alert): boolean =>
   alert.status === 'firing' && severityOf(alert)?.toLowerCase() === 'critical'
@@ -51,16 +52,21 @@ export function trackFirstHuman(observe: (seconds: number) => void, now: () => n
     }
   }
 
-  /** What was owed when this process began: its criticals have waited since they were accepted. */
+  /** What was owed, or given up, when this process began: its criticals have waited since they were accepted. */
   async function recover(store: Store, targets: readonly LiveTarget[]): Promise<void> {
+    const recall = (entry: Pick<Entry, 'alerts' | 'accepted_at'> | undefined): void => {
+      for (const { alert } of entry?.alerts ?? []) if (isCritical(alert)) expect(alert.fingerprint, entry!.accepted_at)
+    }
+    // Ids begin with the time at which they were made.
+    const since = deadId(newId('d', now() - forgottenMs))
+    for (const { fields } of await store.list(deadId(''), since, checkedAtOnce, recalledBy)) {
+      const letter = fields as unknown as Pick<Entry, (typeof recalledBy)[number]>
+      if (isHuman(letter.type)) recall(letter)
+    }
     const owed = new Set((await store.depths()).filter(({ counts }) => counts.high > 0).map(({ target }) => target))
     for (const live of targets.filter(({ name, type }) => owed.has(name) && isHuman(type))) {
       const ids = await store.due(live.name, 'high', Number.POSITIVE_INFINITY, checkedAtOnce)
-      for (const record of await store.read(ids)) {
-        const entry = record as unknown as Entry | undefined
-        for (const { alert } of entry?.alerts ?? [])
-          if (isCritical(alert)) expect(alert.fingerprint, entry!.accepted_at)
-      }
+      for (const record of await store.read(ids)) recall(record as unknown as Entry | undefined)
     }
   }
 
