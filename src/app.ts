@@ -141,7 +141,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
         securitySchemes: {
           token: { type: 'http', scheme: 'bearer', description: 'Only where API_TOKENS_FILE is set.' }
         },
-        responses: refusals
+        responses: { ...ofBodies, ...refusals }
       },
       security: [{}, { token: [] }]
     },
@@ -153,7 +153,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     transformObject: document => {
       if (!('openapiObject' in document)) return document.swaggerObject
       const paths = (document.openapiObject.paths ?? {}) as Record<string, Record<string, Operation>>
-      for (const operation of Object.values(paths).flatMap(path => Object.values(path))) complete(operation)
+      for (const [method, operation] of Object.values(paths).flatMap(Object.entries)) complete(method, operation)
       return document.openapiObject
     }
   })
@@ -203,19 +203,26 @@ interface Operation {
 }
 
 /** Adds to an operation what the plugin cannot know of it. */
-function complete({ description, tags, requestBody, responses }: Operation): void {
+function complete(method: string, { description, tags, requestBody, responses }: Operation): void {
   // The plugin calls every body required. One that may be empty may be left out, as `readInput` reads it.
   if (requestBody)
     requestBody.required = Object.values(requestBody.content).every(({ schema }) => !reader(schema)({}).ok)
+  if (method === 'post') for (const status of Object.keys(ofBodies)) responses[status] ??= shared(status)
   if (tags?.some(tag => ofQueue.includes(tag))) responses[503] = refusal('the queue cannot be reached')
-  if (description?.startsWith('Token: '))
-    for (const status of Object.keys(refusals)) responses[status] = { $ref: `#/components/responses/${status}` }
+  if (description?.startsWith('Token: ')) for (const status of Object.keys(refusals)) responses[status] = shared(status)
 }
 
 const queueAway = ({ message }: StoreUnavailable): ApiError =>
   new ApiError('QUEUE_UNAVAILABLE', { message: `${message}: try again`, retryAfterSeconds: 5 })
 
 const refusal = (description: string) => ({ description, content: { 'application/json': { schema: ErrorBody } } })
+/** Answers of every route that reads a body, if only to see that there is none. */
+const ofBodies = {
+  400: refusal('the request is not valid'),
+  413: refusal('the body is larger than BODY_LIMIT'),
+  415: refusal('the body is of a type that cannot be read')
+}
+const shared = (status: string) => ({ $ref: `#/components/responses/${status}` })
 /** Tags of the routes that read or change what the store keeps. */
 const ofQueue = ['queue', 'dead letters', 'deliveries']
 /** Answers of every route that wants a token. */

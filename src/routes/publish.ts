@@ -134,7 +134,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
         summary: 'What a publish would do, without doing it',
         tags: ['publish'],
         body: PublishBody,
-        response: { 200: Explanation, 400: ErrorBody, 413: ErrorBody, 415: ErrorBody },
+        response: { 200: Explanation, 400: ErrorBody, 413: ErrorBody, 415: ErrorBody, 503: ErrorBody },
         querystring: Type.Object({
           scope: Type.Optional(Type.Enum([...scopes], { default: 'all' })),
           ...PublishQuery.properties
