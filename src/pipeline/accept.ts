@@ -225,6 +225,15 @@ function wholeOwn({ body, now, alerts, problems }: Read): Reading<Accepted> {
       message: 'is not a list of names',
       suggestion: 'send ["slack-ops", "pagerduty"]'
     })
+  for (const field of ['receiver', 'group_key', 'external_url'])
+    if (isGiven(body[field]) && typeof body[field] !== 'string')
+      problems.push({ field, message: 'is not a text', suggestion: 'write it in quotes, or leave it out' })
+  if (isGiven(body.group_labels) && !isTextMap(body.group_labels))
+    problems.push({
+      field: 'group_labels',
+      message: 'is not a map of names to texts',
+      suggestion: 'send {"team": "ops"}, or leave it out'
+    })
   if (problems.length > 0 || !options.ok || targetNames === 'bad')
     return { ok: false, problems: problems.slice(0, maxProblems) }
   const stamp = new Date(now).toISOString()
@@ -365,6 +374,8 @@ function isTextMap(value: unknown): value is Record<string, string> {
   for (const name in value) if (typeof value[name] !== 'string') return false
   return true
 }
+
+const isGiven = (value: unknown): boolean => value !== undefined && value !== null
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : ''
