@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
-import { Config } from '../src/config.js'
+import { Config, readConfig } from '../src/config.js'
 import { kinds } from '../src/targets/registry.js'
-import { chartValues } from './chart-values.js'
+import { chartValues, notZero } from './chart-values.js'
 
 // Writes what the chart says of its values, from the schemas of the service: npx tsx scripts/chart-docs.ts --write
 
@@ -39,13 +39,17 @@ function configSchema(): Node {
   const properties = Object.fromEntries(
     Object.entries(written(Config).properties!).map(([name, node]) => [
       name,
-      { ...asVariable(node), ...chartsOwn[name] }
+      { ...asVariable(node), ...(refusesZero(name, node) ? notZero : {}), ...chartsOwn[name] }
     ])
   )
   const description =
     'Environment variables of the service. Each one, with its default, is listed in the chart’s README.'
   return { type: 'object', properties, additionalProperties: false, default: {}, description }
 }
+
+/** Whether a duration or size may not be zero. Some may, so the service itself is asked. */
+const refusesZero = (name: string, { pattern }: Node) =>
+  pattern !== undefined && ['0s', '0B'].every(zero => !readConfig({ [name]: zero }).ok)
 
 /** Where the chart's defaults differ from those of the bare process. */
 const chartsOwn: Record<string, Node> = {
@@ -78,7 +82,7 @@ function asVariable(node: Node): Node {
 /** One target: which fields it may have depends on its type. A target's name is its key. */
 function targetSchema(): Node {
   const rules = Object.values(kinds).map(kind => {
-    const { name: _, ...properties } = written(kind.schema).properties!
+    const { name: _, ...properties } = written(withoutZero(kind.schema)).properties!
     const required = requiredOf(kind.schema).filter(field => field !== 'name')
     return {
       if: { properties: { type: { const: kind.type } }, required: ['type'] },
@@ -88,6 +92,10 @@ function targetSchema(): Node {
   })
   return { type: 'object', properties: { type: { enum: Object.keys(kinds) } }, required: ['type'], allOf: rules }
 }
+
+/** No time of a target may be zero: the service says so once it has read them all. */
+const withoutZero = (schema: TSchema): TSchema =>
+  JSON.parse(JSON.stringify(schema), (_, node) => (node?.reads === 'duration' ? { ...node, ...notZero } : node))
 
 const requiredOf = (schema: TSchema) => written(schema).required ?? []
 

@@ -6,11 +6,17 @@ const Kubernetes = (description: string, defaults: object = {}) =>
 const List = (description: string) =>
   Type.Array(Type.Object({}, { additionalProperties: true }), { default: [], description })
 const Name = (description: string) => Type.String({ maxLength: 253, default: '', description })
+/** A DNS label, or nothing. What names a Service has to begin with a letter. */
+const Label = (first: string, description: string) =>
+  Type.String({ pattern: `^(${first}([-a-z0-9]*[a-z0-9])?)?$`, maxLength: 63, default: '', description })
 const Flag = (value: boolean, description: string) => Type.Boolean({ default: value, description })
 const PortNumber = (value: number, description: string) =>
   Type.Integer({ minimum: 1, maximum: 65535, default: value, description })
 const Interval = (value: string, description: string) =>
   Type.String({ pattern: '^\\d+(ms|s|m|h)$', default: value, description })
+
+/** For a number with a unit: apart from the pattern of its form, so that the error says what is missing. */
+export const notZero = { allOf: [{ pattern: '[1-9]' }] }
 
 /** A group of values: closed, so that a misspelt one is refused instead of ignored. */
 const Group = <P extends TProperties>(description: string, properties: P) =>
@@ -46,8 +52,8 @@ export function chartValues(config: TSchema, target: TSchema) {
   return Type.Object(
     {
       global: Type.Optional(Kubernetes('Values of a parent chart; not read.')),
-      nameOverride: Name('Replaces the chart’s name in names and labels.'),
-      fullnameOverride: Name('Replaces the name of all objects.'),
+      nameOverride: Label('[a-z0-9]', 'Replaces the chart’s name in names and labels.'),
+      fullnameOverride: Label('[a-z]', 'Replaces the name of all objects; cut to 52 characters.'),
       image: Group('The container image, built from the Dockerfile at the root of the repository.', {
         repository: Type.String({
           minLength: 1,
@@ -130,6 +136,7 @@ export function chartValues(config: TSchema, target: TSchema) {
         existingClaim: Name('An existing PersistentVolumeClaim instead of one made by the StatefulSet.'),
         size: Type.String({
           pattern: '^\\d+(\\.\\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$',
+          ...notZero,
           default: '2Gi',
           description: 'Size of the volume.'
         }),

@@ -1,5 +1,6 @@
 {{/* Values that each are well formed but do not go together. Every message begins with the value to change. */}}
 {{- define "alert-fanout.checks" -}}
+{{- include "alert-fanout.addresses" . -}}
 {{- $queue := include "alert-fanout.queue" . -}}
 {{- $discovery := include "alert-fanout.discovery" . -}}
 {{- if and (ne $queue "redis") (gt (int .Values.replicas) 1) -}}
@@ -47,6 +48,41 @@
 {{- end -}}
 {{- if not (include "alert-fanout.targetLabels" .) -}}
 {{- fail "targets: config.K8S_LABEL_SELECTOR must be a plain list of key=value, so that they can be labelled to match" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.serviceMonitor -}}
+{{- if and .enabled .interval .scrapeTimeout -}}
+{{- if gt (include "alert-fanout.milliseconds" .scrapeTimeout | int64) (include "alert-fanout.milliseconds" .interval | int64) -}}
+{{- fail (printf "serviceMonitor.scrapeTimeout: is %s, longer than serviceMonitor.interval, which is %s; Prometheus refuses that" .scrapeTimeout .interval) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not patterns of the schema: helm shows what does not match one, and a URL may hold a password. */}}
+{{- define "alert-fanout.addresses" -}}
+{{- with .Values.config.REDIS_URL -}}
+{{- if not (regexMatch "^(?i)rediss?://." (trim .)) -}}
+{{- fail "config.REDIS_URL: is no Redis URL; write it as rediss://user:password@host:6379/0" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.config.OTEL_EXPORTER_OTLP_ENDPOINT | default "" | trim -}}
+{{- if not (regexMatch "^(?i)https?:." .) -}}
+{{- fail "config.OTEL_EXPORTER_OTLP_ENDPOINT: is no http or https URL; write it as http://collector:4318" -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $target := .Values.targets -}}
+{{- range prepend ($target.urls | default list) $target.url | compact -}}
+{{- if not (regexMatch "^(?i)https?:." (trim .)) -}}
+{{- fail (printf "targets.%s: has a URL that is not http or https; write it as https://host/path" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := list "EGRESS_DENY" "EGRESS_ALLOW" -}}
+{{- range splitList "," (get $.Values.config $name | default "") -}}
+{{- if and (trim .) (not (regexMatch "^[0-9A-Fa-fXx.:]+(%[0-9A-Za-z]+)?/[0-9]+$" (trim .))) -}}
+{{- fail (printf "config.%s: %s is no CIDR range; write ranges as 10.0.0.0/8,fd00::/8" $name (trim .)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -29,8 +29,8 @@
 
 {{/* What tells this release's objects from all others. Never changes over upgrades. */}}
 {{- define "alert-fanout.releaseLabels" -}}
-app.kubernetes.io/name: {{ include "alert-fanout.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "alert-fanout.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The pods that serve. The component keeps the test pod out of the Service. */}}
@@ -48,6 +48,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "alert-fanout.labels" -}}
 {{ include "alert-fanout.selector" . }}
 {{ include "alert-fanout.metadataLabels" . }}
+{{- end -}}
+
+{{/* Labels or annotations of the values over others, so that none stands twice. */}}
+{{- define "alert-fanout.over" -}}
+{{- toYaml (merge (dict) (first . | default dict) (last . | fromYaml)) -}}
 {{- end -}}
 
 {{- define "alert-fanout.image" -}}

@@ -1,26 +1,26 @@
+{{/* A checksum restarts the pods when a Secret of the chart changes. */}}
+{{- define "alert-fanout.podAnnotations" -}}
+kubectl.kubernetes.io/default-container: server
+{{- if .Values.apiTokens.tokens }}
+checksum/tokens: {{ include (print $.Template.BasePath "/tokens.yaml") . | sha256sum | quote }}
+{{- end }}
+{{- if .Values.config.REDIS_URL }}
+checksum/redis: {{ include (print $.Template.BasePath "/redis.yaml") . | sha256sum | quote }}
+{{- end }}
+{{- end -}}
+
 {{/* The pod that serves, the same in a StatefulSet and in a Deployment. */}}
 {{- define "alert-fanout.pod" -}}
 {{- $watches := eq (include "alert-fanout.discovery" .) "kubernetes" -}}
 metadata:
   labels:
-    {{- include "alert-fanout.selector" . | nindent 4 }}
-    app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- /* Selectors find the pods by the first of these: podLabels must not replace them. */}}
+    {{- $selector := include "alert-fanout.selector" . | fromYaml }}
+    {{- merge $selector (.Values.podLabels | default dict) (dict "app.kubernetes.io/version" .Chart.AppVersion) | toYaml | nindent 4 }}
   annotations:
-    kubectl.kubernetes.io/default-container: server
-    {{- if .Values.apiTokens.tokens }}
-    checksum/tokens: {{ include (print $.Template.BasePath "/tokens.yaml") . | sha256sum }}
-    {{- end }}
-    {{- if .Values.config.REDIS_URL }}
-    checksum/redis: {{ include (print $.Template.BasePath "/redis.yaml") . | sha256sum }}
-    {{- end }}
-    {{- with .Values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "alert-fanout.over" (list .Values.podAnnotations (include "alert-fanout.podAnnotations" .)) | nindent 4 }}
 spec:
-  serviceAccountName: {{ include "alert-fanout.serviceAccountName" . }}
+  serviceAccountName: {{ include "alert-fanout.serviceAccountName" . | quote }}
   automountServiceAccountToken: {{ $watches }}
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "alert-fanout.gracePeriod" . }}
@@ -29,13 +29,13 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   securityContext:
     {{- toYaml .Values.podSecurityContext | nindent 4 }}
   containers:
     - name: server
-      image: {{ include "alert-fanout.image" . }}
+      image: {{ include "alert-fanout.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       securityContext:
         {{- toYaml .Values.securityContext | nindent 8 }}
@@ -103,7 +103,7 @@ spec:
 {{- define "alert-fanout.volumeMounts" -}}
 {{- if eq (include "alert-fanout.queue" .) "embedded" }}
 - name: data
-  mountPath: {{ include "alert-fanout.queueDir" . }}
+  mountPath: {{ include "alert-fanout.queueDir" . | quote }}
 {{- end }}
 {{- if include "alert-fanout.tokensSecret" . }}
 - name: tokens
@@ -129,22 +129,22 @@ spec:
 {{- else if .Values.persistence.existingClaim }}
 - name: data
   persistentVolumeClaim:
-    claimName: {{ .Values.persistence.existingClaim }}
+    claimName: {{ .Values.persistence.existingClaim | quote }}
 {{- end }}
 {{- end }}
 {{- with include "alert-fanout.tokensSecret" . }}
 - name: tokens
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 288 # 0440, in a form that YAML 1.1 and 1.2 read alike
     items:
-      - key: {{ $.Values.apiTokens.key }}
+      - key: {{ $.Values.apiTokens.key | quote }}
         path: tokens
 {{- end }}
 {{- with include "alert-fanout.targetFilesSecret" . }}
 - name: targets
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 288 # 0440, in a form that YAML 1.1 and 1.2 read alike
 {{- end }}
 {{- with .Values.extraVolumes }}

@@ -45,16 +45,17 @@
 {{- if $plain -}}{{- $labels | toJson -}}{{- end -}}
 {{- end -}}
 
-{{/* Whole seconds, rounded up, of a duration such as 500ms, 20s, 2m, 1h, 7d. */}}
-{{- define "alert-fanout.seconds" -}}
+{{/* The milliseconds of a duration such as 500ms, 20s, 2m, 1h, 7d. */}}
+{{- define "alert-fanout.milliseconds" -}}
 {{- $unit := regexFind "[a-z]+$" . -}}
 {{- $number := trimSuffix $unit . | float64 -}}
-{{- mulf $number (get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0) $unit) | ceil | int -}}
+{{- mulf $number (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000) $unit) | ceil | int64 -}}
 {{- end -}}
 
 {{/* Longer than the drain: what is left then has to be queued and the store closed before the kill. */}}
 {{- define "alert-fanout.gracePeriod" -}}
-{{- add (include "alert-fanout.seconds" (.Values.config.DRAIN_TIMEOUT | default "20s") | int) 15 -}}
+{{- $drain := include "alert-fanout.milliseconds" (.Values.config.DRAIN_TIMEOUT | default "20s") -}}
+{{- add (divf $drain 1000 | ceil) 15 -}}
 {{- end -}}
 
 {{- define "alert-fanout.tokensSecret" -}}
@@ -115,8 +116,8 @@
 - name: REDIS_URL
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $.Values.redis.key }}
+      name: {{ . | quote }}
+      key: {{ $.Values.redis.key | quote }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}

@@ -160,6 +160,71 @@ t.test('the objects of a release', async t => {
     t.equal(objects[`Service ${release}`]!.spec.ports[0].name, 'http')
   })
 
+  t.test('names stay texts where YAML would read a number', async t => {
+    const named = (name: string) => {
+      const variations = [
+        {
+          config: { QUEUE: 'redis', REDIS_URL: 'redis://a', K8S_NAMESPACES: `${name},a` },
+          redis: { key: name },
+          autoscaling: { enabled: true },
+          networkPolicy: { enabled: true, ingressFrom: [{ podSelector: {} }] }
+        },
+        { persistence: { existingClaim: name }, apiTokens: { existingSecret: name, key: name } },
+        { config: { DISCOVERY: 'file' }, targetsSecret: name, serviceAccount: { create: false, name } },
+        {
+          targets: { [name]: { type: 'webhook', url: 'http://receiver.payments.svc/' } },
+          config: { K8S_LABEL_SELECTOR: `${name}=${name}` },
+          apiTokens: { tokens: [{ name, role: 'read', token: '0123456789abcdef' }], key: name },
+          persistence: { size: '1000000000' }
+        }
+      ]
+      const common = {
+        nameOverride: name,
+        image: { repository: name, tag: '45' },
+        priorityClassName: name,
+        podLabels: { team: name }
+      }
+      const monitors = Object.fromEntries(
+        ['serviceMonitor', 'prometheusRule', 'dashboard'].map(each => [each, { enabled: true, namespace: name }])
+      )
+      const objects = variations.map(values => render({ ...common, ...monitors, ...values }, chart, name, name))
+      const known = objects.flatMap(each => Object.values(each)).filter(({ apiVersion }) => !/coreos/.test(apiVersion))
+      t.strictSame(known.flatMap(problemsOf), [])
+      return JSON.parse(
+        JSON.stringify(objects)
+          .replaceAll(name, 'name')
+          .replace(/("checksum\/\w+":)"\w+"/g, '$1""')
+      )
+    }
+    const letters = named('abcdefg')
+    for (const digits of ['7777777', '77e77', '0x77777']) t.same(named(digits), letters, digits)
+  })
+
+  t.test('labels of the values replace the chart’s, but not those that selectors go by', async t => {
+    const labels = {
+      'app.kubernetes.io/name': 'mine',
+      'app.kubernetes.io/component': 'test',
+      'app.kubernetes.io/version': 'mine',
+      team: ''
+    }
+    const podAnnotations = { 'kubectl.kubernetes.io/default-container': 'proxy' }
+    const on = { enabled: true, labels }
+    const values = { podLabels: labels, podAnnotations, serviceMonitor: on, prometheusRule: on, dashboard: on }
+    const objects = render({
+      ...values,
+      config: { K8S_LABEL_SELECTOR: 'app.kubernetes.io/name=mine' },
+      targets: { 'hook-a': { type: 'webhook', url: 'http://receiver.payments.svc/' } }
+    })
+    const { metadata } = workload(objects).spec.template
+    t.strictSame(metadata.labels, { ...selector, 'app.kubernetes.io/version': 'mine', team: '' })
+    t.strictSame(metadata.annotations, podAnnotations)
+    for (const id of [`ServiceMonitor ${release}`, `PrometheusRule ${release}`, `ConfigMap ${release}-dashboard`])
+      t.match(objects[id]!.metadata.labels, { ...labels, 'app.kubernetes.io/instance': 'rel' })
+    t.equal(objects['Secret monitoring/hook-a']!.metadata.labels['app.kubernetes.io/name'], 'mine')
+    const without = render({ podLabels: null, dashboard: { enabled: true, labels: null } })
+    t.match(without[`ConfigMap ${release}-dashboard`]!.metadata.labels, selector)
+  })
+
   t.test('the pod is given longer to stop than the service takes to drain', async t => {
     for (const [DRAIN_TIMEOUT, seconds] of Object.entries({ '500ms': 16, '20s': 35, '1.5m': 105, '1h': 3615 })) {
       t.equal(podSpec(render({ config: { DRAIN_TIMEOUT } })).terminationGracePeriodSeconds, seconds)

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { chartFiles } from '../../scripts/chart-docs.js'
-import { Config } from '../../src/config.js'
+import { Config, readConfig } from '../../src/config.js'
+import { readTarget } from '../../src/targets/target.js'
 import { chart, env, refusal, render } from '../support/chart.js'
 import { needs } from '../support/programs.js'
 
@@ -106,9 +107,104 @@ t.test('the values', async t => {
       [
         { targets: { a: webhook }, config: { K8S_LABEL_SELECTOR: 'team in (a, b)' } },
         /targets: config\.K8S_LABEL_SELECTOR must be a plain list/
+      ],
+      [
+        { serviceMonitor: { enabled: true, interval: '1s', scrapeTimeout: '1001ms' } },
+        /serviceMonitor\.scrapeTimeout: is 1001ms, longer than serviceMonitor\.interval, which is 1s/
       ]
     ]
     for (const [values, message] of refused) t.match(refusal(values), message)
+    t.equal(refusal({ serviceMonitor: { enabled: true, interval: '1m', scrapeTimeout: '60000ms' } }), '')
+    t.equal(refusal({ serviceMonitor: { enabled: true, interval: null } }), '')
+  })
+
+  t.test('a time or size of zero is refused where the service refuses it, and nowhere else', async t => {
+    const { properties } = Config as unknown as { properties: Record<string, { reads?: string }> }
+    const zeros: Record<string, string> = { duration: '0.0s', size: '0B' }
+    const fields = Object.entries(properties).filter(([, { reads = '' }]) => reads in zeros)
+    t.ok(fields.length > 10)
+    for (const [name, { reads }] of fields) {
+      const config = { [name]: zeros[reads!] }
+      if (readConfig(config).ok) t.equal(refusal({ config }), '', name)
+      else t.match(refusal({ config }), new RegExp(`config/${name}.*does not match pattern '\\[1-9\\]'`))
+    }
+    t.equal(refusal({ config: { PUBLISH_TIMEOUT: '0.5s', BODY_LIMIT: '10B' } }), '')
+
+    const targets: [string, object][] = [
+      ['timeout', { ...webhook, timeout: '0s' }],
+      ['rate_limit/per', { ...webhook, rate_limit: { requests: 1, burst: 1, per: '0m' } }],
+      ['hold', { type: 'alertmanager', url: 'http://alertmanager', hold: '0h' }]
+    ]
+    for (const [field, target] of targets) {
+      t.notOk(readTarget(target, 'a').ok)
+      t.match(refusal({ targets: { a: target } }), `targets/a/${field}': '0`)
+    }
+    t.match(refusal({ persistence: { size: '0Gi' } }), /persistence\/size/)
+  })
+
+  t.test('a URL or address range that is none is refused, without the secrets that may stand in a URL', async t => {
+    const otel = 'OTEL_EXPORTER_OTLP_ENDPOINT'
+    const redisUrl = (REDIS_URL: string) => ({ QUEUE: 'redis', REDIS_URL })
+    const bad: [Record<string, string>, RegExp][] = [
+      [{ [otel]: 'collector:4318' }, /config\.OTEL_EXPORTER_OTLP_ENDPOINT: is no http or https URL/],
+      [redisUrl('hunter2@redis:6379'), /config\.REDIS_URL: is no Redis URL/],
+      [{ EGRESS_DENY: '10.0.0.0/8,10.0.0.1' }, /config\.EGRESS_DENY: 10\.0\.0\.1 is no CIDR range/],
+      [{ EGRESS_ALLOW: 'receiver.payments.svc/8' }, /config\.EGRESS_ALLOW: receiver\.payments\.svc\/8 is no CIDR range/]
+    ]
+    for (const [config, message] of bad) {
+      t.notOk(readConfig(config).ok)
+      t.match(refusal({ config }), message)
+      t.notMatch(refusal({ config }), 'hunter2')
+    }
+    const ranges = ' 10.0.0.0/8,, 10/8,0x7f.1/8,010.0.0.1/08,FE80::%eth0/10,::ffff:1.2.3.4/96, '
+    const good: Record<string, string>[] = [
+      { [otel]: ' HTTPS://collector ' },
+      { [otel]: 'http:collector\n' },
+      { [otel]: '' },
+      redisUrl(' Rediss://:a@redis '),
+      redisUrl('redis://[::1]:6379/0'),
+      { EGRESS_DENY: ranges, EGRESS_ALLOW: ranges },
+      { EGRESS_DENY: '', EGRESS_ALLOW: ' ' }
+    ]
+    for (const config of good) {
+      t.ok(readConfig(config).ok)
+      t.equal(refusal({ config }), '')
+    }
+
+    for (const target of [
+      { type: 'webhook', url: 'receiver/hunter2' },
+      { type: 'webhook', url: 'ftp://receiver/hunter2' },
+      { type: 'alertmanager', urls: ['http://a', 'b:hunter2'] }
+    ]) {
+      t.notOk(readTarget(target, 'hook').ok)
+      t.match(refusal({ targets: { hook: target } }), /targets\.hook: has a URL that is not http or https/)
+      t.notMatch(refusal({ targets: { hook: target } }), 'hunter2')
+    }
+    for (const target of [
+      { type: 'webhook', url: ' HTTP:receiver ' },
+      { type: 'alertmanager', urls: ['http://a', 'https://b'] },
+      { type: 'pagerduty', routing_key: '0123456789abcdef0123456789abcdef' }
+    ]) {
+      t.ok(readTarget(target, 'hook').ok)
+      t.equal(refusal({ targets: { hook: target } }), '')
+    }
+  })
+
+  t.test('names that Kubernetes would refuse are refused', async t => {
+    const long = 'a'.repeat(64)
+    const refused: [object, RegExp][] = [
+      [{ nameOverride: long }, /nameOverride': maxLength: got 64, want 63/],
+      [{ fullnameOverride: long }, /fullnameOverride': maxLength: got 64, want 63/],
+      ...['Mine', 'my_own', 'my.own', '-mine', 'mine-', 'my\nown'].flatMap((name): [object, RegExp][] => [
+        [{ nameOverride: name }, /nameOverride': .* does not match pattern/],
+        [{ fullnameOverride: name }, /fullnameOverride': .* does not match pattern/]
+      ]),
+      [{ fullnameOverride: '1st' }, /fullnameOverride': .* does not match pattern/]
+    ]
+    for (const [values, message] of refused) t.match(refusal(values), message)
+    for (const name of ['', 'a', 'my-own', long.slice(1)])
+      t.equal(refusal({ nameOverride: name, fullnameOverride: name }), '')
+    t.equal(refusal({ nameOverride: '1st' }), '')
   })
 
   t.test('values that are misspelt or of the wrong kind are refused with their name', async t => {

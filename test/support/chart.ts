@@ -12,18 +12,23 @@ process.env.PATH += `:${process.env.GOPATH ?? `${process.env.HOME}/go`}/bin`
 export const chart = fileURLToPath(new URL('../../helm/', import.meta.url))
 
 // A helm that was built by `go install` takes itself for one of Kubernetes 1.20.
-const rendering = ['--namespace', 'monitoring', '--kube-version', '1.34.0', '--values', '-']
+const rendering = ['--kube-version', '1.34.0', '--values', '-']
 
 // biome-ignore lint/suspicious/noExplicitAny: rendered objects are walked freely, and checked by problemsOf
 export type Rendered = Record<string, any>
 
-/** The objects that a release `rel` in namespace `monitoring` would consist of, by `Kind namespace/name`. */
-export function render(values: object, path = chart): Record<string, Rendered> {
-  const text = execFileSync('helm', ['template', 'rel', path, ...rendering], {
+/**
+ * The objects that a release would consist of, by `Kind namespace/name`. Read as YAML 1.1, as helm and Kubernetes do:
+ * an unquoted `on` is no text there. A key that stands twice is an error.
+ */
+export function render(values: object, path = chart, name = 'rel', namespace = 'monitoring'): Record<string, Rendered> {
+  const text = execFileSync('helm', ['template', name, path, '--namespace', namespace, ...rendering], {
     input: stringify(values),
     encoding: 'utf8'
   })
-  const objects = parseAllDocuments(text).flatMap(document => (document.contents ? [document.toJS() as Rendered] : []))
+  const documents = parseAllDocuments(text, { version: '1.1' })
+  for (const { errors } of documents) if (errors[0]) throw errors[0]
+  const objects = documents.flatMap(document => (document.contents ? [document.toJS() as Rendered] : []))
   return Object.fromEntries(objects.map(object => [idOf(object), object]))
 }
 
@@ -33,7 +38,7 @@ function idOf({ kind, metadata }: Rendered): string {
 
 /** What helm says when it refuses values; empty if it takes them. */
 export function refusal(values: object): string {
-  const run = spawnSync('helm', ['template', 'rel', chart, ...rendering], {
+  const run = spawnSync('helm', ['template', 'rel', chart, '--namespace', 'monitoring', ...rendering], {
     input: stringify(values),
     encoding: 'utf8'
   })
