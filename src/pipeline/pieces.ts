@@ -1,12 +1,10 @@
 import type { Problem } from '../schema.js'
 import { turn } from './turn.js'
 
-/** Values that one alert may have, and the rest of the body. With millions of names, parsing would take seconds. */
+/** Values that one alert of a large body may have, and the rest of it. To parse millions of names would take seconds. */
 const mostValues = 20_000
-/** A body of no more bytes cannot have more values, since each takes two. */
-export const smallBytes = 2 * mostValues
-/** Bytes of alerts that are parsed before others get the event loop. */
-const parsedAtOnce = 64 * 1024
+/** Bytes of alerts that are parsed before others get the event loop. A body of no more is parsed as it is. */
+export const parsedAtOnce = 256 * 1024
 
 /** A body that has too much in one place. */
 export class TooManyValues extends Error {
@@ -25,9 +23,9 @@ export async function parseInTurns(bytes: Buffer): Promise<unknown> {
   const list = (body as { alerts?: unknown } | null)?.alerts
   if (!Array.isArray(list)) return body
   for (const [index, piece] of pieces.entries()) {
-    await turn()
+    if (index > 0) await turn()
     const alerts = JSON.parse(`[${piece}]`) as unknown[]
-    if (alerts.length === 0 && index > 0) throw new SyntaxError('a comma after the last alert')
+    if (index > 0 && alerts.length === 0) throw new SyntaxError('a comma after the last alert')
     for (const alert of alerts) list.push(alert)
   }
   return body

@@ -5,7 +5,7 @@ import { ApiError, errorBody } from '../errors.js'
 import { type Accepted, AlertInput, accept, acceptInTurns } from '../pipeline/accept.js'
 import { type ExplainRequest, Explanation, textOf } from '../pipeline/explain.js'
 import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptions } from '../pipeline/options.js'
-import { smallBytes } from '../pipeline/pieces.js'
+import { parsedAtOnce } from '../pipeline/pieces.js'
 import type { Published, PublishRequest } from '../pipeline/publish.js'
 import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
@@ -149,7 +149,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
           details: [{ field: 'scope', message: 'is not a scope', suggestion: `use one of: ${scopes.join(', ')}` }]
         })
       }
-      const reading = await readInTurns(jsonBytes(request))
+      const reading = await read(jsonBytes(request))
       const { accepted, options, names } = understood(request, reading, scope)
       const { notification } = accepted
       const explanation = await deps.explain({ notification, scope, options, ...(names ? { names } : {}) })
@@ -162,8 +162,8 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     let asked: Asked
     try {
       bytes = jsonBytes(request)
-      const reading = bytes.length > smallBytes ? await readInTurns(bytes) : accept(parsed(bytes), bytes, deps.now())
-      asked = understood(request, reading, scope)
+      const reading = read(bytes)
+      asked = understood(request, reading instanceof Promise ? await reading : reading, scope)
     } catch (error) {
       deps.received(undefined)
       throw error
@@ -199,8 +199,10 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     return reply.code(verdict.status).header('content-type', jsonType).send(JSON.stringify(answer))
   }
 
-  async function readInTurns(bytes: Buffer): Promise<Reading<Accepted>> {
-    return acceptInTurns(await parsedInTurns(bytes), bytes, deps.now())
+  /** Whoever sends little need not wait for a turn. */
+  function read(bytes: Buffer): Reading<Accepted> | Promise<Reading<Accepted>> {
+    if (bytes.length <= parsedAtOnce) return accept(parsed(bytes), bytes, deps.now())
+    return parsedInTurns(bytes).then(body => acceptInTurns(body, bytes, deps.now()))
   }
 
   /** Throws INVALID_INPUT with all that is wrong with the body and the query. */

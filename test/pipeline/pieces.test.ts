@@ -19,7 +19,7 @@ const inTurns = async (text: string): Promise<unknown> => {
 }
 
 /** Longer than what is parsed at once. */
-const long = 'x'.repeat(70_000)
+const long = 'x'.repeat(300_000)
 const alert = { status: 'firing', labels: { alertname: 'A "quoted" \\', team: '[{,}]' }, n: [1, { a: [] }] }
 const texts = {
   'no list': '{"alert":{"a":1}}',
@@ -49,6 +49,7 @@ const texts = {
   'a text that does not end': '{"alerts":["1,2]}',
   'something behind the body': '{"alerts":[1]}{}',
   'too many closing brackets': '{"alerts":[1]}}',
+  'many commas in a text': JSON.stringify({ alerts: [','.repeat(50_000)] }),
   'nothing between the brackets of two': '{"alerts":[1][2]}',
   'a word': 'null',
   nothing: ' '
