@@ -32,6 +32,13 @@ const rowsAtOnce = 200
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
+/**
+ * A checkpoint is spread over such a share of the time that it took to fill the journal, and over so many milliseconds at
+ * most, with rests of at most so many: in one go it would have everybody wait again and again while very much is owed.
+ */
+const checkpointShare = 0.7
+const longestCheckpointMs = 3_000
+const longestRestMs = 100
 /** What the tables do not have is held in memory, and read at the next start. */
 const mostJournalBytes = 4 * checkpointBytes
 /** Each write to the tables ends in an fsync. */
@@ -78,7 +85,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let timer: NodeJS.Timeout | undefined
   let failure: { readonly message: string; readonly at: number } | undefined
   let lost = 0
+  let closing = false
   let closed = false
+  let checkpointedAt = performance.now()
   let swept: string | undefined
 
   const overlay = (id: string) => fresh.get(id) ?? journalled.get(id) ?? leaving?.get(id)
@@ -240,12 +249,19 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const upTo = disk.journal.turn()
     const now = Date.now()
     const bytes = journalBytes
+    const began = performance.now()
+    const paceMs = Math.min((began - checkpointedAt) * checkpointShare, longestCheckpointMs)
+    checkpointedAt = began
+    let done = 0
     leaving = rows
     journalled = new Map()
     journalBytes = 0
     try {
       for await (const slice of sortedSlices(rows, rowsPerWrite, bytesPerWrite)) {
         await disk.apply(slice.map(row => (alive(row.kept, now) ? row : { id: row.id, place: null })))
+        done += slice.length
+        const early = Math.min(began + (paceMs * done) / rows.size - performance.now(), longestRestMs)
+        if (early > 1 && done < rows.size && !closing) await new Promise(resolve => setTimeout(resolve, early))
       }
       await disk.settled(numbers.last())
       await disk.journal.forget(upTo)
@@ -397,6 +413,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     async close() {
       if (closed) return
       clearInterval(sweeper)
+      closing = true
       // Whoever opens it next shall not have much to read: a checkpoint that is due is waited for, too.
       do {
         await flush()
