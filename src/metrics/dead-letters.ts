@@ -1,5 +1,5 @@
 import { deadId } from '../pipeline/entry.js'
-import type { Store } from '../queues/contract.js'
+import { everyRecord, type Store } from '../queues/contract.js'
 
 /** How many dead letters each target has. */
 export interface DeadLetterCounts {
@@ -12,7 +12,6 @@ export interface DeadLetterCounts {
 
 /** Dead letters also expire, and other replicas write and remove them: nobody tells of that. */
 const freshMs = 300_000
-const pageSize = 1_000
 
 export function countDeadLetters(now: () => number): DeadLetterCounts {
   let counts = new Map<string, number>()
@@ -21,15 +20,9 @@ export function countDeadLetters(now: () => number): DeadLetterCounts {
 
   async function count(store: Store): Promise<void> {
     const fresh = new Map<string, number>()
-    const prefix = deadId('')
-    for (let after: string | undefined; ; ) {
-      const page = await store.list(prefix, after, pageSize, ['target'])
-      if (page.length === 0) break
-      for (const { fields } of page) {
-        const target = String(fields.target)
-        fresh.set(target, (fresh.get(target) ?? 0) + 1)
-      }
-      after = page.at(-1)!.id
+    for await (const fields of everyRecord(store, deadId(''), ['target'])) {
+      const target = String(fields.target)
+      fresh.set(target, (fresh.get(target) ?? 0) + 1)
     }
     counts = fresh
     countedAt = now()

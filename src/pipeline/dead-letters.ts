@@ -1,4 +1,4 @@
-import type { Change, Store } from '../queues/contract.js'
+import { type Change, everyRecord, type Store } from '../queues/contract.js'
 import { statesIn } from './books.js'
 import {
   alertId,
@@ -57,7 +57,6 @@ export interface DeadLetterEvents {
   removed(target: string): void
 }
 
-const pageSize = 500
 /** A page for readers ends with the letter that makes it so long, as JSON. */
 const pageLength = 4_000_000
 const judgedBy = ['id', 'target', 'failure', 'buried_at'] as const
@@ -70,14 +69,10 @@ export function createDeadLetters(store: Store, events: DeadLetterEvents, now: (
     filter: LetterFilter,
     from?: string
   ): AsyncGenerator<Pick<DeadLetter, (typeof judgedBy)[number]>> {
-    for (let after = from === undefined ? undefined : deadId(from); ; ) {
-      const page = await store.list('dead/', after, pageSize, judgedBy)
-      if (page.length === 0) return
-      for (const { fields } of page) {
-        const letter = fields as unknown as DeadLetter
-        if (matches(letter, filter)) yield letter
-      }
-      after = page.at(-1)!.id
+    const after = from === undefined ? undefined : deadId(from)
+    for await (const fields of everyRecord(store, deadId(''), judgedBy, after)) {
+      const letter = fields as unknown as DeadLetter
+      if (matches(letter, filter)) yield letter
     }
   }
 

@@ -141,3 +141,20 @@ export function damaged(file: string, problem: string): StoreUnavailable {
     `${file} is damaged (${problem}): restore the queue directory, or move it away to start with nothing`
   )
 }
+
+const pageSize = 500
+
+/** All records whose id starts with `prefix`, in id order, strictly after `after`, read page by page. `only` as for `list`. */
+export async function* everyRecord(
+  store: Store,
+  prefix: string,
+  only: readonly string[],
+  after?: string
+): AsyncGenerator<Fields> {
+  for (let last = after; ; ) {
+    const page = await store.list(prefix, last, pageSize, only)
+    if (page.length === 0) return
+    for (const { fields } of page) yield fields
+    last = page.at(-1)!.id
+  }
+}
