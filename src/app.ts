@@ -141,7 +141,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
         securitySchemes: {
           token: { type: 'http', scheme: 'bearer', description: 'Only where API_TOKENS_FILE is set.' }
         },
-        responses: { ...ofBodies, ...refusals }
+        responses: { ...ofBodies, ...ofQueue, ...refusals }
       },
       security: [{}, { token: [] }]
     },
@@ -207,9 +207,12 @@ function complete(method: string, { description, tags, requestBody, responses }:
   // The plugin calls every body required. One that may be empty may be left out, as `readInput` reads it.
   if (requestBody)
     requestBody.required = Object.values(requestBody.content).every(({ schema }) => !reader(schema)({}).ok)
-  if (method === 'post') for (const status of Object.keys(ofBodies)) responses[status] ??= shared(status)
-  if (tags?.some(tag => ofQueue.includes(tag))) responses[503] = refusal('the queue cannot be reached')
-  if (description?.startsWith('Token: ')) for (const status of Object.keys(refusals)) responses[status] = shared(status)
+  const more = [
+    ...(method === 'post' ? Object.keys(ofBodies) : []),
+    ...(tags?.some(tag => queueTags.includes(tag)) ? Object.keys(ofQueue) : []),
+    ...(description?.startsWith('Token: ') ? Object.keys(refusals) : [])
+  ]
+  for (const status of more) responses[status] ??= { $ref: `#/components/responses/${status}` }
 }
 
 const queueAway = ({ message }: StoreUnavailable): ApiError =>
@@ -222,9 +225,9 @@ const ofBodies = {
   413: refusal('the body is larger than BODY_LIMIT'),
   415: refusal('the body is of a type that cannot be read')
 }
-const shared = (status: string) => ({ $ref: `#/components/responses/${status}` })
-/** Tags of the routes that read or change what the store keeps. */
-const ofQueue = ['queue', 'dead letters', 'deliveries']
+/** Tags of the routes that read or change what the store keeps, and their answer when it is away. */
+const queueTags = ['queue', 'dead letters', 'deliveries']
+const ofQueue = { 503: refusal('the queue cannot be reached') }
 /** Answers of every route that wants a token. */
 const refusals = { 401: refusal('no token that is known'), 403: refusal('the token’s role does not allow this') }
 
