@@ -3,7 +3,7 @@ import type { Alert, Notification } from '../alert.js'
 import type { Fields, Store } from '../queues/contract.js'
 import { redact } from '../secret.js'
 import type { Memory, Message, WireRequest } from '../targets/contract.js'
-import { openLine } from '../targets/send.js'
+import { type Line, openLine } from '../targets/send.js'
 import { chooseAmongAll } from './elsewhere.js'
 import { alertId, memoryId, newId, peerOf, slotOf, stateField } from './entry.js'
 import { contentKeyOf } from './ledger.js'
@@ -76,6 +76,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const { live } = choice
     const base = { target_name: live.name, target_type: live.type }
     if (choice.kind === 'skip') return { ...base, decision: 'skip', reason: reasons[choice.reason]!, ...nothing }
+    const line = openLine(live.target, deps.userAgent)
     const truncated: string[] = []
     const requests: Explained['requests'] = []
     let alerts = 0
@@ -95,7 +96,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
         (memory ?? {}) as Memory,
         field => truncated.push(field)
       )
-      for (const request of live.target.wire.requests(message)) requests.push(shown(request, live))
+      for (const request of live.target.wire.requests(message)) requests.push(shown(request, live, line))
     }
     if (requests.length === 0) return { ...base, decision: 'skip', reason: reasons.resolved_not_wanted!, ...nothing }
     const inTheWay = choice.heldBack ?? (live.pausedUntil > deps.now() ? 'paused' : undefined)
@@ -135,8 +136,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
   }
 
   /** The headers that the sender would write. Those of the target's own settings may carry credentials, each of them. */
-  function headersOf(request: WireRequest, live: LiveTarget): Record<string, string> {
-    const line = openLine(live.target, deps.userAgent)
+  function headersOf(request: WireRequest, live: LiveTarget, line: Line): Record<string, string> {
     const headers: Record<string, string> = { 'idempotency-key': perAttempt }
     // A kind may write a credential of its own, as Slack's does with its token.
     for (const [name, value] of Object.entries(request.headers))
@@ -150,14 +150,14 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     return headers
   }
 
-  function shown(request: WireRequest, live: LiveTarget): Static<typeof ExplainedRequest> {
+  function shown(request: WireRequest, live: LiveTarget, line: Line): Static<typeof ExplainedRequest> {
     const { secrets } = live.target
     const clean = (text: string) => redact(text, secrets)
     return {
       method: request.method,
       // A URL may be the secret itself, as Slack's is: the origin tells enough then.
       url: secrets.some(leadsOn) ? `${request.origin}/[secret]` : `${request.origin}${clean(request.path)}`,
-      headers: headersOf(request, live),
+      headers: headersOf(request, live, line),
       body: clean(request.body?.toString() ?? ''),
       body_bytes: request.body === undefined ? 0 : Buffer.byteLength(request.body)
     }

@@ -97,9 +97,11 @@ export function createRetry(deps: RetryDeps): Retry {
   /** Starts what can be started; returns how long nothing more will be due, in milliseconds. */
   async function round(): Promise<number> {
     const at = now()
-    // What could not be written down would be done again, by this process and by the others.
-    const { available, warnings } = await store.status()
-    if (store.shared && !available) throw new StoreUnavailable(warnings[0])
+    if (store.shared) {
+      // What could not be written down would be done again, by this process and by the others.
+      const { available, warnings } = await store.status()
+      if (!available) throw new StoreUnavailable(warnings[0])
+    }
     const earliest = await store.earliest()
     const ready: LiveTarget[] = []
     let nextAt = at + maxSleepMs

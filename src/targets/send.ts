@@ -44,7 +44,8 @@ export interface Sender {
   close(now: boolean): Promise<void>
 }
 
-interface Line {
+/** What the requests to one target have in common. */
+export interface Line {
   readonly pools: Map<string, Connections>
   /** Header names and values that every request to the target carries. */
   readonly headers: readonly string[]
