@@ -469,53 +469,38 @@ t.test('a critical alert that resolves needs no person any more', async t => {
   t.equal((await scrape()).get('undelivered_criticals'), 0)
 })
 
-t.test('a critical alert that was owed before a restart still waits, and one that somebody has does not', async t => {
-  const chat = await receiver(t)
-  const pager = await receiver(t)
-  const settings = [
-    { name: 'chat', type: 'slack', url: chat.url },
-    { name: 'pager', type: 'pagerduty', url: pager.url, routing_key: '0123456789abcdef0123456789abcdef' }
-  ]
-  let at = Date.now()
-  const queueDir = ownDirectory(t)
-  chat.status = 503
-  pager.status = 202
-  const first = await observed(t, settings, { now: () => at, queueDir })
-  await first.publish(critical)
-  pager.status = 503
-  const other = { ...critical, alert_name: 'Fire', labels: { alertname: 'Fire', severity: 'critical' } }
-  await first.publish(other)
-  await first.close()
-  at += 60_000
-  const second = await observed(t, settings, { now: () => at, queueDir })
-  const series = await second.scrape()
-  t.equal(series.get('undelivered_criticals'), 1)
-  t.equal(series.get('undelivered_critical_oldest_age_seconds'), 60)
-})
-
-t.test('a critical alert that was refused before a restart still waits, unless somebody else has it', async t => {
-  const chat = await receiver(t)
-  const pager = await receiver(t)
-  const settings = [
-    { name: 'chat', type: 'slack', url: chat.url },
-    { name: 'pager', type: 'pagerduty', url: pager.url, routing_key: '0123456789abcdef0123456789abcdef' }
-  ]
-  let at = Date.now()
-  const queueDir = ownDirectory(t)
-  chat.status = 400
-  pager.status = 202
-  const first = await observed(t, settings, { now: () => at, queueDir })
-  await first.publish(critical)
-  pager.status = 400
-  const { results } = await first.publish({ ...critical, alert_name: 'Fire', labels: { severity: 'critical' } })
-  t.match(results, [{ success: false }, { success: false }])
-  await first.close()
-  at += 60_000
-  const second = await observed(t, settings, { now: () => at, queueDir })
-  const series = await second.scrape()
-  t.equal(series.get('undelivered_criticals'), 1)
-  t.equal(series.get('undelivered_critical_oldest_age_seconds'), 60)
-})
+for (const [what, status, told] of [
+  ['owed', 503, { queued: true }],
+  ['refused', 400, { success: false, queued: undefined }]
+] as const) {
+  t.test(
+    `a critical alert that was ${what} before a restart still waits, and one that somebody has does not`,
+    async t => {
+      const chat = await receiver(t)
+      const pager = await receiver(t)
+      const settings = [
+        { name: 'chat', type: 'slack', url: chat.url },
+        { name: 'pager', type: 'pagerduty', url: pager.url, routing_key: '0123456789abcdef0123456789abcdef' }
+      ]
+      let at = Date.now()
+      const queueDir = ownDirectory(t)
+      chat.status = status
+      pager.status = 202
+      const first = await observed(t, settings, { now: () => at, queueDir })
+      await first.publish(critical)
+      pager.status = status
+      const other = { ...critical, alert_name: 'Fire', labels: { alertname: 'Fire', severity: 'critical' } }
+      const { results } = await first.publish(other)
+      t.match(results, [told, told])
+      await first.close()
+      at += 60_000
+      const second = await observed(t, settings, { now: () => at, queueDir })
+      const series = await second.scrape()
+      t.equal(series.get('undelivered_criticals'), 1)
+      t.equal(series.get('undelivered_critical_oldest_age_seconds'), 60)
+    }
+  )
+}
 
 t.test('a critical alert that another replica delivered waits no more', async t => {
   const chat = await receiver(t)
