@@ -46,6 +46,7 @@ const rowsPerWrite = 500
 const bytesPerWrite = 1_000_000
 const recentAtRest = 500
 const maxUnwritten = 20_000
+const nothing = Symbol('nothing')
 /** A page of a list ends after so long, however little is on it. */
 const listMs = 20
 /** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
@@ -65,8 +66,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let fresh = new Map<string, Staged>()
   let journalled = new Map<string, Row>()
   let leaving: Map<string, Row> | undefined
-  /** What was read from the tables of late, also that there was nothing. */
-  let recent = new Map<string, Kept | undefined>()
+  /** What was read from the tables of late, also that there was nothing; none of it has been changed since. */
+  let recent = new Map<string, Kept | typeof nothing>()
   let mostRecent = recentAtRest
 
   let groups: Group[] = []
@@ -93,12 +94,13 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const overlay = (id: string) => fresh.get(id) ?? journalled.get(id) ?? leaving?.get(id)
 
   const lookup = (id: string): Kept | undefined => {
+    const seen = recent.get(id)
+    if (seen) return seen === nothing ? undefined : seen
     const row = overlay(id)
     if (row) return row.kept
-    if (recent.has(id)) return recent.get(id)
     const kept = disk.read(id)
     if (recent.size >= mostRecent) recent = new Map()
-    recent.set(id, kept)
+    recent.set(id, kept ?? nothing)
     return kept
   }
 
@@ -113,6 +115,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const current = before && index.get(id)
     const row = new Staged(id, group, change, kept, placeAfter(change, kept, { expired, current }))
     fresh.set(id, row)
+    recent.delete(id)
     group.rows.push(row)
     if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
   }

@@ -63,8 +63,7 @@ export class Staged implements Row {
     this.#kept = new Packed(text, marks ? this.#expiresAt : this.#kept.expiresAt)
     this.#marks = undefined
     this.#isPacked = true
-    const rest = JSON.stringify({ replace, expiresAt, place })
-    return `{"id":${JSON.stringify(id)},"set":${text}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
+    return changeText(id, text, { replace, expiresAt, place })
   }
 
   /** What is owed to several targets, or given up, says the same of the same alerts: that is written and kept once. */
@@ -85,7 +84,7 @@ export class Staged implements Row {
     }
     const text = JSON.stringify(own)
     this.#kept = new Packed(text, this.#kept!.expiresAt, same)
-    return `{"id":${JSON.stringify(id)},"set":${text},${JSON.stringify({ same: numbers, replace, expiresAt, place }).slice(1)}`
+    return changeText(id, text, { same: numbers, replace, expiresAt, place })
   }
 
   /** Makes fields of what was marked. New ones: whoever has read the old ones keeps what was read. */
@@ -102,6 +101,15 @@ export class Staged implements Row {
     this.#change = { ...this.#change, set, expiresAt: this.#expiresAt }
     this.#kept = { fields, expiresAt: this.#expiresAt }
   }
+}
+
+/** A change as JSON, of which the text of what it sets is there already. Most have an end and nothing else. */
+function changeText(id: string, set: string, rest: Partial<Change> & { readonly same?: object }): string {
+  const { same, replace, expiresAt, place } = rest
+  const head = `{"id":${isPlain(id) ? `"${id}"` : JSON.stringify(id)},"set":${set}`
+  if (!same && !replace && place === undefined && Number.isFinite(expiresAt)) return `${head},"expiresAt":${expiresAt}}`
+  const others = JSON.stringify(rest)
+  return others === '{}' ? `${head}}` : `${head},${others.slice(1)}`
 }
 
 /** Values that several changes of one write to the journal have, each as JSON once; a change has their numbers. */
