@@ -37,6 +37,22 @@ export const AlertInput = Type.Object(
 )
 export type AlertInput = Static<typeof AlertInput>
 
+/** What stands beside the alerts in a body that is not Alertmanager's own; `null` counts as absent. */
+export const Envelope = Type.Object({
+  receiver: Type.Optional(Type.String({ description: 'A text: the receiver of the group, as Alertmanager names it.' })),
+  group_key: Type.Optional(
+    Type.String({ description: 'A text: what the group is known by over time. Default: its alerts’ fingerprints.' })
+  ),
+  group_labels: Type.Optional(TextMap('A map of names to texts: labels that all of the group have, for titles.')),
+  external_url: Type.Optional(Type.String({ description: 'A text: where the sender can be looked at.' })),
+  target_names: Type.Optional(
+    Type.Array(Type.String(), {
+      maxItems: 10_000,
+      description: 'A list of names. Required on the named route; narrows the others. Never empty.'
+    })
+  )
+})
+
 /** A body that was understood: the notification, and what it asks for besides. */
 export interface Accepted {
   readonly notification: Notification
@@ -198,6 +214,7 @@ function alertmanagersAlert(read: Read, raw: Raw, status: AlertStatus): Alert {
 }
 
 const readAlert = reader(AlertInput)
+const readEnvelope = reader(Envelope)
 /** So that a body of 20,000 bad alerts gets an answer that a person can read. */
 const maxProblems = 20
 /** What is nested deeper could not be written again without running out of stack. */
@@ -218,24 +235,10 @@ function readOwn(read: Read, raw: unknown): void {
 function wholeOwn({ body, now, alerts, problems }: Read): Reading<Accepted> {
   const options = optionsFromBody(body.options)
   if (!options.ok) problems.push(...options.problems)
-  const targetNames = namesOf(body.target_names)
-  if (targetNames === 'bad')
-    problems.push({
-      field: 'target_names',
-      message: 'is not a list of names',
-      suggestion: 'send ["slack-ops", "pagerduty"]'
-    })
-  for (const field of ['receiver', 'group_key', 'external_url'])
-    if (isGiven(body[field]) && typeof body[field] !== 'string')
-      problems.push({ field, message: 'is not a text', suggestion: 'write it in quotes, or leave it out' })
-  if (isGiven(body.group_labels) && !isTextMap(body.group_labels))
-    problems.push({
-      field: 'group_labels',
-      message: 'is not a map of names to texts',
-      suggestion: 'send {"team": "ops"}, or leave it out'
-    })
-  if (problems.length > 0 || !options.ok || targetNames === 'bad')
-    return { ok: false, problems: problems.slice(0, maxProblems) }
+  const envelope = readEnvelope(besides(body))
+  if (!envelope.ok) problems.push(...envelope.problems)
+  if (problems.length > 0 || !options.ok || !envelope.ok) return { ok: false, problems: problems.slice(0, maxProblems) }
+  const { receiver = '', group_key = '', group_labels = {}, external_url = '', target_names } = envelope.value
   const stamp = new Date(now).toISOString()
   return {
     ok: true,
@@ -245,19 +248,24 @@ function wholeOwn({ body, now, alerts, problems }: Read): Reading<Accepted> {
       oddAlerts: 0,
       reminder: false,
       ...(alerts.some(alert => alert.starts_at === stamp || alert.ends_at === stamp) ? { stamp } : {}),
-      ...(targetNames ? { targetNames } : {}),
+      ...(target_names ? { targetNames: target_names } : {}),
       notification: {
-        receiver: text(body.receiver),
-        group_key: text(body.group_key),
-        group_labels: textMap(body.group_labels),
+        receiver,
+        group_key,
+        group_labels,
         common_labels: commonOf(alerts, 'labels'),
         common_annotations: commonOf(alerts, 'annotations'),
-        external_url: text(body.external_url),
+        external_url,
         truncated_alerts: 0,
         alerts
       }
     }
   }
+}
+
+function besides(body: Raw): Raw {
+  const given = Object.keys(Envelope.properties).filter(name => body[name] !== undefined && body[name] !== null)
+  return Object.fromEntries(given.map(name => [name, body[name]]))
 }
 
 /** The rules that a schema cannot say: they hold over several fields, or over time. */
@@ -333,11 +341,6 @@ function timeOf(raw: unknown): number | undefined {
   return Date.parse(time)
 }
 
-function namesOf(raw: unknown): string[] | undefined | 'bad' {
-  if (raw === undefined || raw === null) return undefined
-  return Array.isArray(raw) && raw.length <= 10_000 && raw.every(name => typeof name === 'string') ? raw : 'bad'
-}
-
 const tooDeep = (field: string): Problem => ({
   field,
   message: 'is nested too deeply',
@@ -374,8 +377,6 @@ function isTextMap(value: unknown): value is Record<string, string> {
   for (const name in value) if (typeof value[name] !== 'string') return false
   return true
 }
-
-const isGiven = (value: unknown): boolean => value !== undefined && value !== null
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : ''

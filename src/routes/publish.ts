@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { ApiError, errorBody } from '../errors.js'
-import { type Accepted, AlertInput, accept, acceptInTurns } from '../pipeline/accept.js'
+import { type Accepted, AlertInput, accept, acceptInTurns, Envelope } from '../pipeline/accept.js'
 import { type ExplainRequest, Explanation, textOf } from '../pipeline/explain.js'
 import { type EffectiveOptions, effectiveOptions, optionsFromQuery, PublishOptions } from '../pipeline/options.js'
 import { parsedAtOnce } from '../pipeline/pieces.js'
@@ -31,25 +31,12 @@ const AlertmanagerWebhook = Type.Object(
   },
   { description: 'Alertmanager webhook, version 4, as Alertmanager posts it. Unknown fields are kept.' }
 )
-const common = {
-  receiver: Type.Optional(Type.String({ description: 'Receiver of the group, as Alertmanager names it.' })),
-  group_key: Type.Optional(
-    Type.String({ description: 'What the group is known by over time. Default: its alerts’ fingerprints.' })
-  ),
-  group_labels: Type.Optional(
-    Type.Record(Type.String(), Type.String(), { description: 'Labels that all of the group have, for titles.' })
-  ),
-  external_url: Type.Optional(Type.String({ description: 'Where the sender can be looked at.' })),
-  target_names: Type.Optional(
-    Type.Array(Type.String(), { description: 'Required on the named route; narrows the others. Never empty.' })
-  ),
-  options: Type.Optional(PublishOptions)
-}
+const besides = { ...Envelope.properties, options: Type.Optional(PublishOptions) }
 const PublishBody = Type.Union([
   AlertmanagerWebhook,
-  Type.Object({ alert: AlertInput, ...common }, { description: 'One alert.' }),
+  Type.Object({ alert: AlertInput, ...besides }, { description: 'One alert.' }),
   Type.Object(
-    { alerts: Type.Array(AlertInput, { minItems: 1 }), ...common },
+    { alerts: Type.Array(AlertInput, { minItems: 1 }), ...besides },
     { description: 'Several alerts, as one notification.' }
   )
 ])

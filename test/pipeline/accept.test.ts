@@ -283,8 +283,8 @@ for (const [what, body, field, message] of [
   ['a v4 body of no alerts', { version: '4', alerts: [] }, 'alerts', 'is empty'],
   ['a v4 alert that is none', { version: '4', alerts: ['x'] }, 'alerts[0]', 'is not an object'],
   ['a v4 alert of no status', { version: '4', alerts: [{}] }, 'alerts[0].status', 'is not an alert status'],
-  ['target names that are text', { alert: own, target_names: 'a' }, 'target_names', 'is not a list of names'],
-  ['target names that are numbers', { alert: own, target_names: [1] }, 'target_names', 'is not a list of names'],
+  ['target names that are text', { alert: own, target_names: 'a' }, 'target_names', 'must be array'],
+  ['target names that are numbers', { alert: own, target_names: [1] }, 'target_names[0]', 'must be string'],
   ['options that are none', { alert: own, options: 'fast' }, 'options', 'must be object'],
   ['an option that is unknown', { alert: own, options: { retries: 3 } }, 'options.retries', 'is not a known field'],
   ['a timeout of nothing', { alert: own, options: { timeout: '0s' } }, 'options.timeout', /more than 0/]
@@ -312,7 +312,7 @@ t.test('everything that is wrong is told at once', async t => {
       'alerts[1].generator_url',
       'options.timeout',
       'options.check_health',
-      'target_names'
+      'target_names[0]'
     ]
   )
 })
