@@ -35,8 +35,8 @@ export interface Discovery {
 /** What a discovery reports while it works, for logs, metrics and `/status`. */
 export interface DiscoveryEvents {
   /**
-   * One look ended: `list`, `watch`, `reload`; `error` is a short word of a closed set, for the metric. `message` is safe to
-   * show and belongs in the log, as a warning.
+   * One look ended: `list`, `watch`, `reload`; or a watch that had failed works again. `error` is a short word of a closed
+   * set, for the metric. `message` is safe to show and belongs in the log, as a warning.
    */
   looked(
     operation: 'list' | 'watch' | 'reload',

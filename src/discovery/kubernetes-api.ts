@@ -23,8 +23,8 @@ export interface KubernetesApi {
   /** The namespace of the service account, or of the kubeconfig's context. */
   readonly namespace: string
   get(path: string, signal: AbortSignal): Promise<unknown>
-  /** The events of a watch, one by one, until the server or the signal ends it. */
-  watch(path: string, signal: AbortSignal): AsyncGenerator<unknown>
+  /** The events of a watch, one by one, until the server or the signal ends it. `opened` is called before the first. */
+  watch(path: string, signal: AbortSignal, opened: () => void): AsyncGenerator<unknown>
   post(path: string, body: unknown, signal: AbortSignal): Promise<void>
 }
 
@@ -70,8 +70,9 @@ export async function connectKubernetes(): Promise<KubernetesApi> {
   return {
     namespace: config.getContextObject(config.getCurrentContext())?.namespace?.trim() || 'default',
     get: (path, signal) => guarded(async () => parse(await textOf(await request(path, { signal })))),
-    async *watch(path, signal) {
+    async *watch(path, signal, opened) {
       const answer = await guarded(() => request(path, { signal }))
+      opened()
       try {
         const chunks = answer.setEncoding('utf8')[Symbol.asyncIterator]()
         for (let rest = ''; ; ) {

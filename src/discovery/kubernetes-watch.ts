@@ -12,7 +12,7 @@ const retryCapMs = 30_000
 /** The server is asked to end a watch after this time, and left a little later if it does not. */
 const watchSeconds = 290
 const watchMs = 300_000
-/** A watch that ends sooner than this counts as failed. */
+/** A watch that ends sooner than this counts as failed; one that failed before works again once it is open for so long. */
 const calmMs = 1_000
 
 /** A Secret that was seen, and what was read from it. */
@@ -137,15 +137,25 @@ export function watchSecrets(options: WatchOptions): SecretWatch {
     nap = new AbortController()
     const began = performance.now()
     const timer = setTimeout(() => nap.abort(), Math.min(listAt - Date.now(), watchMs))
+    let calm: NodeJS.Timeout | undefined
+    // Until it ends may take minutes, in which everybody would be told that it fails.
+    const opened = () => {
+      if (failures.watch > 0) calm = setTimeout(works, calmMs)
+    }
+    const works = () => {
+      failures.watch = 0
+      events.looked('watch', performance.now() - began)
+    }
     const query = new URLSearchParams({ labelSelector, watch: 'true', allowWatchBookmarks: 'true' })
     query.set('resourceVersion', version!)
     query.set('timeoutSeconds', String(watchSeconds))
     try {
-      for await (const event of api.watch(`${path}?${query}`, nap.signal)) take(event)
+      for await (const event of api.watch(`${path}?${query}`, nap.signal, opened)) take(event)
     } catch (error) {
       if (!nap.signal.aborted) throw error
     } finally {
       clearTimeout(timer)
+      clearTimeout(calm)
     }
     const endedEarly = !nap.signal.aborted && performance.now() - began < calmMs
     if (endedEarly) throw new ApiError('other', 'the API server ended the watch at once')

@@ -136,6 +136,16 @@ t.test('what changes while a watch is broken is not missed', async t => {
   await until('a is there', () => names().join() === 'a')
 })
 
+t.test('a watch that works again is told before it ends', async t => {
+  const server = await startApiServer(t)
+  const { reports } = await started(t, server)
+  server.breakConnections()
+  await until('it failed', () => reports.some(({ operation, error }) => operation === 'watch' && error !== undefined))
+  await until('it works', () => reports.at(-1)?.error === undefined)
+  t.match(reports.at(-1), { operation: 'watch', message: undefined })
+  t.equal(server.watchers(), 1)
+})
+
 for (const how of ['as an event of the watch', 'as a status'] as const) {
   t.test(`a version that is too old, told ${how}, leads to a new list`, async t => {
     const server = await startApiServer(t)
