@@ -81,10 +81,12 @@ export const Queue = Type.Object({
   available: Type.Boolean(),
   warnings: Type.Array(Type.String()),
   unwritten: Type.Integer({ description: 'Outcomes that are kept until the store can be written again.' }),
-  depth: Type.Integer(),
-  by_priority: Counts,
+  depth: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'How many entries are owed; null while the queue cannot be asked: nobody knows then.'
+  }),
+  by_priority: Type.Union([Counts, Type.Null()], { description: 'Null as depth is.' }),
   oldest_age_ms: Type.Union([Type.Number(), Type.Null()], {
-    description: 'Milliseconds since the oldest entry was accepted.'
+    description: 'Milliseconds since the oldest entry was accepted; null where there is none.'
   }),
   workers: Type.Object({ total: Type.Integer(), active: Type.Integer(), idle: Type.Integer() }),
   targets: Type.Array(
@@ -99,24 +101,27 @@ export async function queueView({
   now
 }: Pick<QueueRoutes, 'store' | 'workers' | 'now'>): Promise<Static<typeof Queue>> {
   const status = await store.status()
-  const depths = await Promise.resolve(store.depths()).catch(() => [])
+  const depths = await Promise.resolve(store.depths()).catch(() => undefined)
   const at = now()
-  const targets = depths.map(({ target, counts, oldest }) => ({
+  const targets = (depths ?? []).map(({ target, counts, oldest }) => ({
     target,
     depth: priorities.reduce((sum, name) => sum + counts[name], 0),
     by_priority: { ...counts },
     oldest_age_ms: at - Math.min(...Object.values(oldest), at)
   }))
   const { total, active } = workers()
+  const known = depths && {
+    depth: targets.reduce((sum, { depth }) => sum + depth, 0),
+    by_priority: Object.fromEntries(
+      priorities.map(name => [name, targets.reduce((sum, target) => sum + target.by_priority[name]!, 0)])
+    )
+  }
   return {
     backend: status.backend,
     available: status.available,
     warnings: [...status.warnings],
     unwritten: status.unwritten,
-    depth: targets.reduce((sum, { depth }) => sum + depth, 0),
-    by_priority: Object.fromEntries(
-      priorities.map(name => [name, targets.reduce((sum, target) => sum + target.by_priority[name]!, 0)])
-    ),
+    ...(known ?? { depth: null, by_priority: null }),
     oldest_age_ms: targets.length === 0 ? null : Math.max(...targets.map(target => target.oldest_age_ms)),
     workers: { total, active, idle: total - active },
     targets

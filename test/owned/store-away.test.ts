@@ -74,7 +74,8 @@ for (const how of ['stopped', 'frozen'] as const) {
       t.equal(again.status, 503)
       t.match(again.body.results, [{ success: false }, { success: true, deduplicated: true }], 'who has it is known')
       t.equal((await service.get('/readyz')).status, 200, 'a loss after the start shows elsewhere')
-      t.match((await service.get('/status')).body.queue, { available: false })
+      const { queue: away } = (await service.get('/status')).body
+      t.match(away, { available: false, depth: null, by_priority: null, oldest_age_ms: null, targets: [] })
 
       if (how === 'frozen') queue.redis.resume()
       else await queue.redis.start()
