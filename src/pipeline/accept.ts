@@ -312,12 +312,11 @@ function ruleProblems(raw: unknown, field: string, now: number): Problem[] {
 
 function complete(input: AlertInput, now: number): Alert {
   const { alert_name, fingerprint, status, starts_at, ends_at, generator_url, classification, enrichment } = input
-  const labels = input.labels ?? {}
+  // The name is the one label that an alert must have: filters look for it there, and Alertmanagers tell alerts apart by it.
+  const labels = input.labels?.alertname ? input.labels : { ...input.labels, alertname: alert_name! }
   return {
     alert_name: alert_name ?? labels.alertname!,
-    // Without labels the name is the identity, as it is the one label that an alert must have.
-    fingerprint:
-      fingerprint ?? fingerprintOf(labels.alertname === undefined ? { ...labels, alertname: alert_name! } : labels),
+    fingerprint: fingerprint ?? fingerprintOf(labels),
     status,
     labels,
     annotations: input.annotations ?? {},

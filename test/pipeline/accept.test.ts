@@ -80,7 +80,7 @@ t.test('one alert with nothing but its name and status gets every default', asyn
           fingerprint: take({ alert: { status: 'firing', labels: { alertname: 'DiskFull' } } }).notification.alerts[0]!
             .fingerprint,
           status: 'firing',
-          labels: {},
+          labels: { alertname: 'DiskFull' },
           annotations: {},
           starts_at: '2026-11-20T18:20:00.000Z'
         }
@@ -103,7 +103,7 @@ t.test('one alert with everything keeps everything', async t => {
     enrichment: { runbook: { steps: [1, { deep: true }] } }
   }
   const accepted = take({ alert, target_names: ['a', 'b'], options: { timeout: '10s' } })
-  t.strictSame(accepted.notification.alerts, [alert])
+  t.strictSame(accepted.notification.alerts, [{ ...alert, labels: { ...alert.labels, alertname: 'DiskFull' } }])
   t.strictSame(accepted.targetNames, ['a', 'b'])
   t.strictSame(accepted.options, { timeout: 10_000 })
 })
