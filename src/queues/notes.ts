@@ -48,8 +48,8 @@ export function gatherNotes(store: Store): Store {
     shared: store.shared,
     interrupted: store.interrupted,
     note(changes) {
-      // Only plain fields can wait: a place in the queue is looked at by others.
-      if (changes.some(change => change.drop || change.place !== undefined)) {
+      // Only plain fields can wait: a place in the queue is looked at by others, and what depends on the record on nothing else.
+      if (changes.some(change => change.drop || change.place !== undefined || change.update || change.tidy)) {
         flush()
         store.note(changes)
         return
