@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import ipaddr from 'ipaddr.js'
 import Type, { type Static } from 'typebox'
-import { Duration, type Problem, type Reading, reader, SecretText, Size } from './schema.js'
+import { Duration, longestTimerMs, type Problem, type Reading, reader, SecretText, Size } from './schema.js'
 
 const Text = (description: string, value?: string) => Type.String({ description, default: value })
 const Whole = (description: string, value: number, minimum = 0, maximum = 1_000_000) =>
@@ -131,9 +131,6 @@ const times = [
   'RETRY_BASE',
   'RETRY_MAX_DELAY'
 ] as const
-/** A timer of Node.js that is set for more than 2^31 ms rings at once. */
-const longestTimerMs = 24 * 86_400_000
-
 function relations(config: Config): Problem[] {
   const problems: Problem[] = []
   for (const field of times) {

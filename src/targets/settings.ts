@@ -1,5 +1,5 @@
 import Type, { type Static, type TProperties } from 'typebox'
-import { Duration, type Problem, SecretText } from '../schema.js'
+import { Duration, longestTimerMs, type Problem, SecretText } from '../schema.js'
 import type { Secret } from '../secret.js'
 import { keyOf } from './hmac.js'
 import { tlsProblems } from './tls.js'
@@ -150,8 +150,12 @@ export function commonProblems(settings: TargetSettings & { token?: Secret }, ro
       problems.push({ field: at(field), message: 'is no signing secret', suggestion: `write ${signingSecret}` })
   }
   const checkTime = (field: string, ms: number | undefined) => {
-    if (ms === 0)
-      problems.push({ field: at(field), message: 'must be more than 0', suggestion: 'write it as 1s or 10s' })
+    if (ms === 0 || (ms ?? 0) > longestTimerMs)
+      problems.push({
+        field: at(field),
+        message: 'must be more than 0 and at most 24d',
+        suggestion: 'write it as 1s or 10s'
+      })
   }
   const spelt = new Set<string>()
   for (const name in headers) {

@@ -141,8 +141,13 @@ for (const [what, settings, expected] of [
     { auth: { type: 'hmac', secret: 'plain text', previous_secret: 'whsec_ZXhhbXBsZ' } },
     'auth.previous_secret is no signing secret'
   ],
-  ['a timeout of nothing', { timeout: '0s' }, 'timeout must be more than 0'],
-  ['a rate per no time', { rate_limit: { requests: 1, per: '0s', burst: 1 } }, 'rate_limit.per must be more than 0']
+  ['a timeout of nothing', { timeout: '0s' }, 'timeout must be more than 0 and at most 24d'],
+  ['a timeout that no timer can keep', { timeout: '30d' }, 'timeout must be more than 0 and at most 24d'],
+  [
+    'a rate per no time',
+    { rate_limit: { requests: 1, per: '0s', burst: 1 } },
+    'rate_limit.per must be more than 0 and at most 24d'
+  ]
 ] as const) {
   t.test(`${what} is refused`, async t => t.strictSame(problems({ ...hook, ...settings }), [expected]))
 }
