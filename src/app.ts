@@ -14,7 +14,7 @@ import { refuseConnection } from './client-errors.js'
 import { ApiError, type ErrorCode, errorBody } from './errors.js'
 import { StoreUnavailable } from './queues/contract.js'
 import { type DeliveryRoutes, deliveryRoutes } from './routes/deliveries.js'
-import { ErrorBody, readInput } from './routes/http.js'
+import { ErrorBody, quietMs, readInput } from './routes/http.js'
 import { type MetricsRoutes, metricsRoutes } from './routes/metrics.js'
 import { onceOver } from './routes/over.js'
 import { pageRoutes } from './routes/page.js'
@@ -41,7 +41,7 @@ export interface AppDeps {
   readonly metrics: MetricsRoutes
 }
 
-/** Of a name or id in a path; a target's name can have 253. */
+/** Of a name or id in a path; a target's name can have 63, and may come percent-encoded. */
 const mostParamUnits = 1_000
 
 /** The HTTP side of the service: every route, ready to listen or to be injected into. */
@@ -53,7 +53,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: deps.bodyLimit,
     requestTimeout: 60_000,
-    connectionTimeout: 120_000,
+    connectionTimeout: quietMs,
     // Above the 60 s that load balancers keep idle connections, so that they close first.
     keepAliveTimeout: 75_000,
     forceCloseConnections: 'idle',

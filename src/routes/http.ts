@@ -49,6 +49,16 @@ export const readInput: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) 
   }
 }
 
+/** A connection on which nothing moves for so long is closed, in milliseconds. */
+export const quietMs = 120_000
+/** For the answer, once it is known. */
+const marginMs = 10_000
+
+/** Keeps a request's connection open for as long as its answer may take, in milliseconds; for that request alone. */
+export function waitForAnswer({ raw }: FastifyRequest, ms: number): void {
+  if (ms + marginMs > quietMs) raw.socket.setTimeout(ms + marginMs)
+}
+
 /** For routes that read what they get themselves: their schema only describes it. */
 export const readNothing: FastifySchemaCompiler<TSchema> = () => () => true
 

@@ -10,7 +10,7 @@ import type { Published, PublishRequest } from '../pipeline/publish.js'
 import { PublishResult } from '../pipeline/result.js'
 import { type Scope, scopes } from '../pipeline/select.js'
 import type { Problem, Reading } from '../schema.js'
-import { ErrorBody, jsonBytes, parsed, parsedInTurns, readNothing } from './http.js'
+import { ErrorBody, jsonBytes, parsed, parsedInTurns, readNothing, waitForAnswer } from './http.js'
 import { onceOver } from './over.js'
 
 export interface PublishRoutes {
@@ -157,6 +157,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     }
     const { accepted, options, names } = asked
     deps.received(accepted)
+    waitForAnswer(request, options.timeoutMs)
     const { raw } = reply
     let gone: (() => void) | undefined
     let answered: (() => void) | undefined
