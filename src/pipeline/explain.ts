@@ -6,12 +6,14 @@ import type { Memory, Message, WireRequest } from '../targets/contract.js'
 import { type Line, openLine } from '../targets/send.js'
 import { chooseAmongAll } from './elsewhere.js'
 import { alertId, memoryId, newId, peerOf, slotOf, stateField } from './entry.js'
+import { partsOf } from './fan-out.js'
 import { contentKeyOf } from './ledger.js'
-import { stepOf, unpackState } from './lifecycle.js'
+import { type Step, stepOf, unpackState } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 import type { EffectiveOptions } from './options.js'
 import type { Roster } from './roster.js'
 import type { Choice, Scope } from './select.js'
+import { tells } from './takeover.js'
 import { isMany, turn } from './turn.js'
 
 const ExplainedRequest = Type.Object({
@@ -79,20 +81,21 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const line = openLine(live.target, deps.userAgent)
     const truncated: string[] = []
     const requests: Explained['requests'] = []
-    let alerts = 0
-    for (const part of live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]) {
+    const told = new Set<Alert>()
+    for (const part of partsOf(choice, notification)) {
       const field = stateField(live.name, peerOf(live.target.wire, part.key))
-      const telling = part.alerts.filter(alert => tells(live, alert, states.get(alert.fingerprint)?.[field]))
+      const steps = part.alerts.map(alert => stepAt(live, alert, states.get(alert.fingerprint)?.[field]))
+      const telling = part.alerts.filter((_, index) => tells(steps[index]!))
       if (telling.length === 0) continue
       if (isMany(choice.alerts)) await turn()
-      alerts += telling.length
+      for (const alert of telling) told.add(alert)
       const [memory] = await deps.store.read([
         memoryId({ target: live.name, slot: slotOf(live.target, part, notification) })
       ])
       const message = messageOf(
         live,
         notification,
-        { alerts: telling, key: part.key },
+        { alerts: telling, key: part.key, firedAndResolved: !steps.includes('send') },
         (memory ?? {}) as Memory,
         field => truncated.push(field)
       )
@@ -106,7 +109,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
       reason: inTheWay
         ? `it is owed and waits in the queue: ${reasons[inTheWay]}`
         : 'enabled, let through by its filter, health and circuit',
-      alerts,
+      alerts: told.size,
       truncated: [...new Set(truncated)],
       requests
     }
@@ -115,7 +118,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
   function messageOf(
     live: LiveTarget,
     notification: Notification,
-    part: { key: string; alerts: readonly Alert[] },
+    part: { key: string; alerts: readonly Alert[]; firedAndResolved: boolean },
     memory: Memory,
     truncated: (field: string) => void
   ): Message {
@@ -131,7 +134,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
       deliveryKey: `${contentKeyOf('explain', part.alerts)}-${live.mark}`,
       lateByMs: 0,
       mayHave: false,
-      firedAndResolved: false
+      firedAndResolved: part.firedAndResolved
     }
   }
 
@@ -195,10 +198,10 @@ function leadsOn(secret: string): boolean {
 const perAttempt = '[made when it is sent]'
 const signature = ['webhook-id', 'webhook-timestamp', 'webhook-signature']
 
-function tells(live: LiveTarget, alert: Alert, packed: unknown): boolean {
-  const reader = { audience: live.target.kind.audience, sendResolved: live.target.settings.send_resolved }
-  const step = stepOf({ alert, seq: Number.MAX_SAFE_INTEGER }, unpackState(packed), reader)
-  return step === 'send' || step === 'fired_and_resolved'
+/** What would become of an alert if it came now. */
+function stepAt({ target }: LiveTarget, alert: Alert, packed: unknown): Step {
+  const reader = { audience: target.kind.audience, sendResolved: target.settings.send_resolved }
+  return stepOf({ alert, seq: Number.MAX_SAFE_INTEGER }, unpackState(packed), reader)
 }
 
 const reasons: Record<string, string> = {

@@ -8,6 +8,7 @@ import type { Job, PartResult } from './job.js'
 import type { Ticket } from './lanes.js'
 import type { Sequenced } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
+import { internal } from './outcome.js'
 import type { PublishRequest } from './publish.js'
 import type { Choice } from './select.js'
 import { createSlots, type Slots } from './slots.js'
@@ -185,10 +186,15 @@ export class FanOut {
   #part(delivery: Running): void {
     const { choice } = delivery
     if (choice.kind !== 'send') return
-    delivery.parts = partsOf(choice, this.plan.notification)
-    delivery.results = delivery.parts.map(nothing)
-    delivery.jobs = delivery.parts.map(nothing)
-    this.#left += delivery.parts.length
+    try {
+      delivery.parts = partsOf(choice, this.plan.notification)
+      delivery.results = delivery.parts.map(nothing)
+      delivery.jobs = delivery.parts.map(nothing)
+      this.#left += delivery.parts.length
+    } catch (error) {
+      // A bug in one kind costs nobody else anything.
+      delivery.results = [{ kind: 'unowned', failure: internal(error), attempts: 0, durationMs: 0 }]
+    }
   }
 
   #leave(): void {
@@ -379,7 +385,8 @@ const nothing = (): undefined => undefined
 
 const failures = (choice: Choice): number => (choice.kind === 'send' && choice.live.last?.success === false ? 1 : 0)
 
-function partsOf(choice: Send, notification: Notification): readonly Part[] {
+/** What each part of a delivery carries: all in one, unless the target's kind divides it. */
+export function partsOf(choice: Send, notification: Notification): readonly Part[] {
   return choice.live.target.wire.parts?.(choice.alerts, notification) ?? [{ key: '', alerts: choice.alerts }]
 }
 

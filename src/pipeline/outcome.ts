@@ -1,7 +1,13 @@
 import type { Fields } from '../queues/contract.js'
 import type { Failure } from '../targets/contract.js'
+import { failure } from '../targets/failures.js'
 import { type DeadLetter, outcomeField } from './entry.js'
 import type { Job, PartResult } from './job.js'
+
+/** What is said of a part that something threw for: the kind of error without its text, which could carry anything. */
+export function internal(error: unknown): Failure {
+  return failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
+}
 
 /** What the ledger already knows of this part. */
 export function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined): PartResult | undefined {

@@ -183,6 +183,21 @@ t.test('explain says of each target what would happen and why', async t => {
   t.equal((await service.post(`${publishPaths.explain}?scope=named`, oneAlert())).status, 400)
 })
 
+t.test('explain tells what fired and resolved unheard as it would be sent, and counts each alert once', async t => {
+  const down = await startStandIn(t, { status: 503 })
+  const targets = [
+    { name: 'hook', type: 'webhook', url: down.url },
+    { name: 'pair', type: 'alertmanager', urls: [`${down.url}/a`, `${down.url}/b`] }
+  ]
+  const service = await startTestService(t, { env: noRetry, targets })
+  const pair = (await service.post(publishPaths.explain, alertmanagerBody(['A']))).body.results[1]
+  t.match(pair, { target_name: 'pair', alerts: 1, requests: [{}, {}] })
+  await service.post(publishPaths.all, alertmanagerBody(['A']))
+  const [hook] = (await service.post(publishPaths.explain, alertmanagerBody(['A'], { status: 'resolved' }))).body
+    .results
+  t.match(hook, { target_name: 'hook', alerts: 1, requests: [{ body: /"fired_and_resolved":true/ }] })
+})
+
 t.test('explain tells of a target that asked to be left alone', async t => {
   const busy = await startStandIn(t, { status: 429, headers: { 'retry-after': '60' } })
   const service = await startTestService(t, { targets: [{ name: 'busy', type: 'webhook', url: busy.url }] })
