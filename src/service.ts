@@ -179,7 +179,6 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     owed,
     now,
     workers: config.QUEUE_WORKERS,
-    attemptTimeoutMs: config.ATTEMPT_TIMEOUT,
     failed: error =>
       log.warn({ error: error instanceof Error ? error.message : 'unknown' }, 'the queue could not be worked off')
   })

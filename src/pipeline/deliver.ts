@@ -1,8 +1,8 @@
 import { delivered as healed } from '../health/state.js'
 import type { Hold, Store } from '../queues/contract.js'
 import type { Failure, Memory, Message } from '../targets/contract.js'
-import { failure } from '../targets/failures.js'
 import type { Sender } from '../targets/send.js'
+import type { Target } from '../targets/target.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
 import { attemptsKept, laneId, lanesOf } from './entry.js'
@@ -12,7 +12,7 @@ import { distinct, type Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
 import { type LiveTarget, learn, slotsOf } from './live.js'
 import { createLook, type Held, type Telling } from './look.js'
-import { recordedOutcome } from './outcome.js'
+import { internal, recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { createRecall, type Known } from './recall.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
@@ -60,6 +60,14 @@ interface Course {
 interface Start extends Telling {
   readonly hold: Hold | undefined
   readonly pass: Pass
+}
+
+/** An attempt under way. */
+interface Running {
+  /** With the settings that it goes by: there may be new ones by the time that it ends. */
+  readonly target: Target
+  /** Milliseconds since the epoch. */
+  readonly began: number
 }
 
 /** What decides whether attempts can be begun. */
@@ -153,8 +161,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   function broken({ job, startedAt }: Course, error: unknown): PartResult {
-    const shown = failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
-    return { kind: 'unowned', failure: shown, attempts: job.entry.tries, durationMs: now() - startedAt }
+    return { kind: 'unowned', failure: internal(error), attempts: job.entry.tries, durationMs: now() - startedAt }
   }
 
   /** Waits for the lanes of the job's alerts; false if the publish ended first. */
@@ -257,29 +264,30 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return terms.heldBack || terms.hurry.over ? undefined : gate.refusal(terms)
   }
 
-  function exchangeMsOf({ target }: LiveTarget): number {
-    return target.settings.timeout ?? deps.attemptTimeoutMs
+  function exchangeMsOf({ settings }: Target): number {
+    return settings.timeout ?? deps.attemptTimeoutMs
   }
 
   /** The attempt, and what comes of it. */
   function exchange(course: Course, start: Start, then: (course: Course, result: PartResult) => void): void {
     const { job } = course
     const { live } = job
+    const { target } = live
     const began = now()
     const span = tracer?.attempt(job)
     const options = {
       until: job.until,
-      exchangeMs: exchangeMsOf(live),
+      exchangeMs: exchangeMsOf(target),
       traceparent: span ? span.traceparent : job.traceparent,
       now
     }
     job.running = true
     try {
-      attempt(live.target, messageOf(job, start, began), sender, options, {
+      attempt(target, messageOf(job, start, began), sender, options, {
         attempted(attempted) {
           over(job, span, attempted)
           const conclude = (): void => {
-            const settled = settle(course, start, attempted, began)
+            const settled = settle(course, start, { target, began }, attempted)
             if (settled instanceof Promise) void settled.then(result => then(course, result))
             else then(course, settled)
           }
@@ -301,9 +309,14 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   /** Never throws and never rejects. */
-  function settle(course: Course, start: Start, attempted: Attempted, began: number): PartResult | Promise<PartResult> {
+  function settle(
+    course: Course,
+    start: Start,
+    running: Running,
+    attempted: Attempted
+  ): PartResult | Promise<PartResult> {
     try {
-      const settled = outcomeOf(course, start, attempted, began)
+      const settled = outcomeOf(course, start, running, attempted)
       return settled instanceof Promise ? settled.catch(error => broken(course, error)) : settled
     } catch (error) {
       return broken(course, error)
@@ -332,22 +345,17 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   function outcomeOf(
     { job, startedAt }: Course,
     start: Start,
-    attempted: Attempted,
-    began: number
+    running: Running,
+    attempted: Attempted
   ): PartResult | Promise<PartResult> {
     const { live, entry } = job
-    const { outcome, statusCode } = attempted
+    const { outcome } = attempted
+    const { target, began } = running
     const at = now()
     const durationMs = at - began
     const failedNow = outcome.kind === 'failed' ? outcome : undefined
-    const last = { at, success: !failedNow, statusCode, reason: failedNow?.reason, durationMs }
-    const { recovered, accuses } = learn(live, entry.peer, last)
-    const { probe } = start.pass
-    const isCutShort = failedNow?.reason === 'timeout' && job.until - began < Math.min(exchangeMsOf(live), fairMs)
-    if (!failedNow) gate.setBreaker(live, succeeded(live.breaker, probe, breakerRules))
-    else if (!accuses || isCutShort) gate.setBreaker(live, neutral(live.breaker, probe))
-    else gate.setBreaker(live, failed(live.breaker, probe, failedNow, { now: at, rules: breakerRules }))
-    if (!failedNow) live.health = healed(live.health, at)
+    const isOutdated = target !== live.target
+    const recovered = isOutdated ? forgetProbe(live, start.pass) : learnFrom(job, start.pass, running, attempted, at)
     events.attempted(job, attempted, durationMs)
     job.attemptedAt = began
     job.attemptMs = durationMs
@@ -356,17 +364,47 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (recovered) events.recovered(live)
     if (!failedNow) return owed.done(job, start.states, attempted, took)
     const { reason: error_reason, message: error } = failedNow
-    const record = { at: began, duration_ms: durationMs, status_code: statusCode, error_reason, error }
+    const record = { at: began, duration_ms: durationMs, status_code: attempted.statusCode, error_reason, error }
     entry.attempts = [...entry.attempts, record].slice(-attemptsKept)
-    if (failedNow.type === 'rate_limited')
-      live.pausedUntil = Math.max(live.pausedUntil, at + (failedNow.retryAfterMs ?? 0))
     if (attempted.memory) owed.remember(entry, attempted.memory)
     if (failedNow.mayHave) entry.may_have = true
-    if (failedNow.type === 'permanent') return owed.bury(job, failedNow, took)
+    if (failedNow.type === 'permanent' && !isOutdated) return owed.bury(job, failedNow, took)
     const tellsAnEnd = entry.alerts.some(({ alert }) => alert.status === 'resolved')
     if (failedNow.reason !== 'cancelled' && isLast(entry.replayed_at ?? entry.accepted_at, tellsAnEnd, at, retryRules))
       return owed.bury(job, failedNow, took)
-    return owed.own(job, failedNow, start.hold, at + delayMs(entry.tries, failedNow, retryRules, deps.random()))
+    const waitMs = isOutdated ? 0 : delayMs(entry.tries, failedNow, retryRules, deps.random())
+    return owed.own(job, failedNow, start.hold, at + waitMs)
+  }
+
+  /** What an attempt says of its target: to health, circuit and pause. True if a target that failed takes alerts again. */
+  function learnFrom(
+    job: Job,
+    { probe }: Pass,
+    running: Running,
+    { outcome, statusCode }: Attempted,
+    at: number
+  ): boolean {
+    const { live, entry } = job
+    const { target, began } = running
+    if (outcome.kind === 'delivered') {
+      const { recovered } = learn(live, entry.peer, { at, success: true, statusCode, durationMs: at - began })
+      gate.setBreaker(live, succeeded(live.breaker, probe, breakerRules))
+      live.health = healed(live.health, at)
+      return recovered
+    }
+    const { type, reason, retryAfterMs = 0 } = outcome
+    const { accuses } = learn(live, entry.peer, { at, success: false, statusCode, reason, durationMs: at - began })
+    const isCutShort = reason === 'timeout' && job.until - began < Math.min(exchangeMsOf(target), fairMs)
+    if (!accuses || isCutShort) gate.setBreaker(live, neutral(live.breaker, probe))
+    else gate.setBreaker(live, failed(live.breaker, probe, outcome, { now: at, rules: breakerRules }))
+    if (type === 'rate_limited') live.pausedUntil = Math.max(live.pausedUntil, at + retryAfterMs)
+    return false
+  }
+
+  /** An attempt with settings that were replaced meanwhile says nothing about the new ones. */
+  function forgetProbe(live: LiveTarget, { probe }: Pass): boolean {
+    gate.setBreaker(live, neutral(live.breaker, probe))
+    return false
   }
 
   return {
@@ -380,7 +418,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     },
     async handOver(job) {
       if (!store.durable) return undefined
-      const dueAt = Math.max(job.until, now())
+      const dueAt = Math.max(Math.min(job.until, now() + exchangeMsOf(job.live.target)), now())
       const handed: Job = { ...job, entry: { ...job.entry, running: true } }
       const stood = job.stored
       // From here on the outcome of the running attempt has a record to settle, written or about to be.

@@ -5,7 +5,7 @@ import { Crowd } from './crowd.js'
 import type { Deliver } from './deliver.js'
 import { chooseAmongAll } from './elsewhere.js'
 import { newId } from './entry.js'
-import { type Delivery, FanOut, type FanOutPlan } from './fan-out.js'
+import { type Delivery, FanOut } from './fan-out.js'
 import { createHurry, type Hurry } from './hurry.js'
 import type { PartResult } from './job.js'
 import { type EffectiveOptions, publishTimeoutMs } from './options.js'
@@ -85,6 +85,8 @@ export function createPublish(deps: PublishDeps): Publish {
   const admissions = createAdmissions({ store, dedupWindowMs, now, warn: events.warn })
   const fanOutDeps = { deliver, isLatest: admissions.isLatest, now }
   const underWay = new Crowd<Hurry>()
+  /** How long the answer to an Alertmanager body may take. */
+  const waitMs = store.durable ? deps.ackTimeoutMs : unownedWaitMs
 
   return {
     async publish(request) {
@@ -141,10 +143,12 @@ export function createPublish(deps: PublishDeps): Publish {
       events.warn('nothing is known of the health of some targets: they are tried', { target_names: passed })
 
     const publishId = newId('p', acceptedAt)
-    const until = acceptedAt + publishTimeoutMs(options, choices.length)
+    const ends = endsOf(request, acceptedAt, choices.length)
+    // What the queue takes over goes on for as long as its target is given.
+    const until = store.durable && ends.ackAt < ends.until ? Number.POSITIVE_INFINITY : ends.until
     const plan = { request, notification, admission, choices, publishId, acceptedAt, until, hurry }
     const fan = new FanOut(plan, fanOutDeps)
-    if (!(await inTime(fan, plan))) await fan.handOver()
+    if (!(await inTime(fan, hurry, ends))) await fan.handOver()
 
     const tookMs = now() - acceptedAt
     const outcomes = fan.deliveries.map(delivery => outcomeOf(delivery, tookMs))
@@ -157,11 +161,14 @@ export function createPublish(deps: PublishDeps): Publish {
     return { kind: 'published', result, verdict, answered: () => admissions.answered(admission, verdict) }
   }
 
+  function endsOf({ accepted, options }: PublishRequest, acceptedAt: number, targets: number): Ends {
+    const until = acceptedAt + publishTimeoutMs(options, targets)
+    return { until, ackAt: accepted.source === 'api' ? Number.POSITIVE_INFINITY : acceptedAt + waitMs }
+  }
+
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */
-  async function inTime(fan: FanOut, { request, acceptedAt, until, hurry }: FanOutPlan): Promise<boolean> {
+  async function inTime(fan: FanOut, hurry: Hurry, { until, ackAt }: Ends): Promise<boolean> {
     const { ended } = fan
-    const waitMs = store.durable ? deps.ackTimeoutMs : unownedWaitMs
-    const ackAt = request.accepted.source === 'api' ? Number.POSITIVE_INFINITY : acceptedAt + waitMs
     let expired = false
     // What is left must be written down by the time that the answer is due.
     const writingMs = (): number => (store.durable ? Math.min(fan.writingMs(), mostEarly * waitMs) : 0)
@@ -182,6 +189,12 @@ export function createPublish(deps: PublishDeps): Publish {
     if (expired) await ended
     return done || expired
   }
+}
+
+/** Times by which a publish must end, in milliseconds since the epoch: its attempts, and what its caller waits for. */
+interface Ends {
+  readonly until: number
+  readonly ackAt: number
 }
 
 type Outcome = Parameters<typeof tallyOf>[0][number]

@@ -16,8 +16,6 @@ export interface RetryDeps {
   readonly deliver: Deliver
   readonly owed: Owed
   readonly workers: number
-  /** Longest attempt out of the queue, in milliseconds. */
-  readonly attemptTimeoutMs: number
   now(): number
   /** A turn of the loop that failed, e.g. for a store that is away. */
   failed(error: unknown): void
@@ -264,7 +262,8 @@ export function createRetry(deps: RetryDeps): Retry {
       handing: undefined,
       respectBreaker: true,
       hurry: unhurried,
-      until: now() + (live.target.settings.timeout ?? deps.attemptTimeoutMs),
+      // It may wait for its turn at the target as long as it takes: only its exchanges have an end.
+      until: Number.POSITIVE_INFINITY,
       patienceMs: 0,
       traceparent: clean.traceparent,
       records: undefined,

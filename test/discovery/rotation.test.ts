@@ -2,7 +2,7 @@ import t from 'tap'
 import { startApiServer } from '../support/api-server.js'
 import { until } from '../support/looks.js'
 import { noRetry, oneAlert, publishPaths, startTestService } from '../support/service.js'
-import { startStandIn } from '../support/stand-in.js'
+import { gate, startStandIn } from '../support/stand-in.js'
 
 t.test('a new credential in a Secret is tried at once with what is owed, and an Event says that it works', async t => {
   const hook = await startStandIn(t, ({ headers }) => ({ status: headers.authorization === 'Bearer new' ? 200 : 401 }))
@@ -39,4 +39,22 @@ t.test('a new credential in a Secret is tried at once with what is owed, and an 
   await service.post('/api/v1/targets/hook/circuit/reset')
   await until('nothing is owed again', nothingOwed)
   t.equal(cluster.posted.length, 1, 'nothing was changed this time')
+})
+
+t.test('an attempt with settings that were replaced meanwhile says nothing about the new ones', async t => {
+  const slow = gate()
+  const old = await startStandIn(t, () => slow.answer())
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, {
+    env: { ...noRetry, CIRCUIT_OPEN_DURATION: '1h' },
+    targets: [{ name: 'hook', type: 'webhook', url: old.url }]
+  })
+  const posted = service.post(publishPaths.all, oneAlert('A'))
+  await old.got(1)
+  await service.retarget([{ name: 'hook', type: 'webhook', url: hook.url }])
+  slow.open({ status: 401 })
+  t.equal((await posted).status, 202)
+  await hook.got(1)
+  t.match((await service.get('/api/v1/targets/hook')).body, { circuit: { state: 'closed' } })
+  t.equal((await service.post(publishPaths.all, oneAlert('B'))).status, 200)
 })

@@ -211,6 +211,28 @@ onEachQueue(
   }
 )
 
+onEachQueue(
+  t,
+  'what the queue took over has all the time of its target, not the rest of its publish',
+  async (t, queue) => {
+    const slow = gate()
+    const hook = await startStandIn(t, (_, index) => (index === 0 ? slow.answer() : {}))
+    const service = await startTestService(t, {
+      env: { ...queue.env, ACK_TIMEOUT: '100ms', PUBLISH_TIMEOUT: '200ms', RETRY_BASE: '20ms' },
+      targets: [webhook('slow', hook.url, { timeout: '1m' })]
+    })
+    const first = await service.post(publishPaths.all, alertmanagerBody())
+    t.equal(first.status, 202)
+    await new Promise(resolve => setTimeout(resolve, 500))
+    slow.open({})
+    await workedOff(service)
+    const { body } = await service.get(`/api/v1/deliveries/${first.body.results[0].delivery_id}`)
+    t.match(body, { state: 'delivered', attempts: [{ status_code: 200 }] })
+    t.equal(body.attempts.length, 1)
+    t.equal(hook.requests.length, 1)
+  }
+)
+
 onEachQueue(t, 'an Idempotency-Key stands for its result for 24 h, and for its body only', async (t, queue) => {
   const clock = movableClock(t)
   const hook = await startStandIn(t)

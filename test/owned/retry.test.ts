@@ -62,6 +62,23 @@ for (const [what, header, least, most] of [
   })
 }
 
+onEachQueue(t, 'what waits for its turn at a slow target loses none of the time of its attempt', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 500 })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...eager },
+    targets: [webhook('hook', hook.url, { max_concurrent: 1, timeout: '800ms' })]
+  })
+  const names = ['A', 'B', 'C', 'D']
+  for (const name of names) await publish(service, group(name, name))
+  const sent: string[] = []
+  hook.answer(request => {
+    sent.push(request.json().alerts[0].alert_name)
+    return { delayMs: 500 }
+  })
+  await workedOff(service)
+  t.same(sent.sort(), names)
+})
+
 onEachQueue(t, 'a Retry-After that is negative, past or unreadable pauses nothing', async (t, queue) => {
   const headers = ['-5', 'Wed, 21 Oct 2015 07:28:00 GMT', 'soon']
   const limited = await startStandIn(t, (_, index) => ({ status: 429, headers: { 'retry-after': headers[index]! } }))

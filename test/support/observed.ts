@@ -132,7 +132,6 @@ export async function observed(t: Test, targets: object[], { now = Date.now, que
     owed,
     now,
     workers: 10,
-    attemptTimeoutMs: 5_000,
     failed: error => t.fail('the queue could not be worked off', { error })
   })
   const deadLetters = createDeadLetters(store, metrics.deadLetters, now)
