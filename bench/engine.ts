@@ -60,6 +60,7 @@ export async function engineCost(queue: 'off' | 'embedded', targets: number, pub
     now: Date.now,
     ackTimeoutMs: 5_000,
     dedupWindowMs: 120_000,
+    retentionMs: 1e9,
     healthIntervalMs: 120_000,
     events: { published: quiet, cancelled: quiet, warn: quiet }
   })

@@ -165,6 +165,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     now,
     ackTimeoutMs: config.ACK_TIMEOUT,
     dedupWindowMs: config.DEDUP_WINDOW,
+    retentionMs: config.DEAD_LETTER_RETENTION,
     healthIntervalMs: config.HEALTH_INTERVAL,
     events: together<PublishEvents>(['published', 'cancelled', 'warn'], () => [
       metrics.publish,
@@ -199,7 +200,12 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     rules: { ...healthRules, timeoutMs: config.HEALTH_TIMEOUT, maxConcurrent: config.HEALTH_MAX_CONCURRENT },
     events: together<PollerEvents>(['checked'], () => [metrics.health, statistics.health])
   })
-  const deadLetters = createDeadLetters(store, metrics.deadLetters, now)
+  const deadLetters = createDeadLetters({
+    store,
+    events: metrics.deadLetters,
+    retentionMs: config.DEAD_LETTER_RETENTION,
+    now
+  })
   const discovered = { lastSuccess: undefined as number | undefined, lastError: undefined as string | undefined }
   const discovery = openDiscovery(
     config.DISCOVERY,

@@ -1,6 +1,6 @@
 import type { Alert } from '../alert.js'
 import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
-import { ledgerMs, stateMs } from './books.js'
+import { ledgerMs, stateMsFor } from './books.js'
 import { alertId, chosenId, ledgerId } from './entry.js'
 import {
   answeredField,
@@ -45,6 +45,7 @@ export interface Admissions {
 export interface AdmissionDeps {
   readonly store: Store
   readonly dedupWindowMs: number
+  readonly retentionMs: number
   warn(message: string, fields: Record<string, unknown>): void
   now(): number
 }
@@ -54,7 +55,8 @@ const readAtOnce = 2_000
 /** By then Alertmanager has tried again what it was not told before a crash, or has given it up. */
 const doubtMs = 600_000
 
-export function createAdmissions({ store, dedupWindowMs, warn, now }: AdmissionDeps): Admissions {
+export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now }: AdmissionDeps): Admissions {
+  const stateMs = stateMsFor(retentionMs)
   const interruptedAt = store.interrupted ? now() : 0
   const doubtUntil = interruptedAt && interruptedAt + doubtMs
   /** The place of the notification that was accepted last. */

@@ -45,12 +45,16 @@ export interface Books {
 }
 
 const dayMs = 86_400_000
-/** How long what a target has is remembered: while firing (each reminder renews it), then 24 h. */
-export const stateMs = { firing: 7 * dayMs, resolved: dayMs }
+/**
+ * How long what a target has is remembered, in milliseconds: while firing (each reminder renews it), and as long as dead
+ * letters that a replay judges by it; then 24 h.
+ */
+export const stateMsFor = (retentionMs: number) => ({ firing: Math.max(7 * dayMs, retentionMs), resolved: dayMs })
 export const ledgerMs = dayMs
 
 /** See `Books.states`. */
-export function statesIn(store: Store, now: () => number): Books['states'] {
+export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'] {
+  const stateMs = stateMsFor(retentionMs)
   return (entries, next) => {
     const alerts = entries.length === 1 ? entries[0]!.alerts : entries.flatMap(entry => entry.alerts)
     const fields = entries.flatMap(({ target, peer, alerts }) => {
@@ -77,8 +81,9 @@ export function statesIn(store: Store, now: () => number): Books['states'] {
 /** Alerts whose states are read and made before others get the event loop. */
 const statesAtOnce = 2_000
 
-export function createBooks({ store, retentionMs, now }: BooksDeps): Books {
-  const states = statesIn(store, now)
+export function createBooks(deps: BooksDeps): Books {
+  const { store, retentionMs, now } = deps
+  const states = statesIn(deps)
   return {
     states,
 

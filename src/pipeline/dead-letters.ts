@@ -61,8 +61,16 @@ export interface DeadLetterEvents {
 const pageLength = 4_000_000
 const judgedBy = ['id', 'target', 'failure', 'buried_at'] as const
 
-export function createDeadLetters(store: Store, events: DeadLetterEvents, now: () => number): DeadLetters {
-  const statesOf = statesIn(store, now)
+export interface DeadLettersDeps {
+  readonly store: Store
+  readonly events: DeadLetterEvents
+  readonly retentionMs: number
+  now(): number
+}
+
+export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
+  const { store, events, now } = deps
+  const statesOf = statesIn(deps)
 
   /** Those that match, of which all but what they are judged by may be missing. */
   async function* every(

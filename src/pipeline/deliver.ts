@@ -368,10 +368,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     entry.attempts = [...entry.attempts, record].slice(-attemptsKept)
     if (attempted.memory) owed.remember(entry, attempted.memory)
     if (failedNow.mayHave) entry.may_have = true
-    if (failedNow.type === 'permanent' && !isOutdated) return owed.bury(job, failedNow, took)
+    if (failedNow.type === 'permanent') return owed.bury(job, failedNow, took, target)
     const tellsAnEnd = entry.alerts.some(({ alert }) => alert.status === 'resolved')
     if (failedNow.reason !== 'cancelled' && isLast(entry.replayed_at ?? entry.accepted_at, tellsAnEnd, at, retryRules))
-      return owed.bury(job, failedNow, took)
+      return owed.bury(job, failedNow, took, target)
     const waitMs = isOutdated ? 0 : delayMs(entry.tries, failedNow, retryRules, deps.random())
     return owed.own(job, failedNow, start.hold, at + waitMs)
   }

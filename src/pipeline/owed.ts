@@ -1,8 +1,9 @@
 import { type Change, type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
+import type { Target } from '../targets/target.js'
 import type { Attempted } from './attempt.js'
-import { createBooks, ledgerMs, stateMs } from './books.js'
+import { createBooks, ledgerMs, stateMsFor } from './books.js'
 import {
   alertId,
   type DeadLetter,
@@ -66,8 +67,8 @@ export interface Owed {
     hold: Hold | undefined,
     dueAt?: number
   ): Promise<PartResult[]>
-  /** It is given up: a dead letter. */
-  bury(job: Job, failed: Failure, durationMs: number): Promise<PartResult>
+  /** It is given up: a dead letter. `target`: as it was when it was tried last. */
+  bury(job: Job, failed: Failure, durationMs: number, target: Target): Promise<PartResult>
   /** There was nothing to tell: `steps` says why, for each of the entry's alerts; none if another delivery told it all. */
   close(job: Job, steps: readonly Step[]): Promise<PartResult>
   /** Some of the entry's alerts are not told, and nothing older that waits for the target shall be either. */
@@ -86,6 +87,7 @@ export interface Owed {
 
 export function createOwed({ store, events, maxPerTarget, retentionMs, now }: OwedDeps): Owed {
   const books = createBooks({ store, retentionMs, now })
+  const stateMs = stateMsFor(retentionMs)
   const inHand = new Set<string>()
   const room = createRoom({ store, books, maxPerTarget, inHand, buried: events.buried, now })
 
@@ -214,13 +216,13 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     },
     ownAll,
 
-    async bury(job, failed, durationMs) {
-      const { entry, live } = job
+    async bury(job, failed, durationMs, target) {
+      const { entry } = job
       const letter = letterOf(complete(job), shown(failed), now())
       const { statusCode } = failed
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
       more.push(books.kept(letter))
-      books.addOutcomes(more, entry, refusedOutcome(letter, live.target.version))
+      books.addOutcomes(more, entry, refusedOutcome(letter, target.version))
       const closing = (before: TargetState | undefined, item: Sequenced): TargetState =>
         afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
       await books.settle(books.statesInTurns([entry], closing), more)

@@ -61,6 +61,8 @@ export interface PublishDeps {
   readonly tracer?: Tracer | undefined
   readonly ackTimeoutMs: number
   readonly dedupWindowMs: number
+  /** How long dead letters are kept, in milliseconds. */
+  readonly retentionMs: number
   readonly healthIntervalMs: number
   now(): number
 }
@@ -81,8 +83,8 @@ export interface Publish {
 
 export function createPublish(deps: PublishDeps): Publish {
   const { store, roster, deliver, events, tracer, now } = deps
-  const { dedupWindowMs } = deps
-  const admissions = createAdmissions({ store, dedupWindowMs, now, warn: events.warn })
+  const { dedupWindowMs, retentionMs } = deps
+  const admissions = createAdmissions({ store, dedupWindowMs, retentionMs, now, warn: events.warn })
   const fanOutDeps = { deliver, isLatest: admissions.isLatest, now }
   const underWay = new Crowd<Hurry>()
   /** How long the answer to an Alertmanager body may take. */

@@ -70,7 +70,7 @@ t.test('one alert with nothing but its name and status gets every default', asyn
       receiver: '',
       group_key: '',
       group_labels: {},
-      common_labels: {},
+      common_labels: { alertname: 'DiskFull' },
       common_annotations: {},
       external_url: '',
       truncated_alerts: 0,

@@ -116,6 +116,7 @@ export async function observed(t: Test, targets: object[], { now = Date.now, que
     now,
     ackTimeoutMs: 5_000,
     dedupWindowMs: 120_000,
+    retentionMs: 3_600_000,
     healthIntervalMs: 120_000,
     events: {
       published(result, verdict, accepted) {
@@ -134,7 +135,7 @@ export async function observed(t: Test, targets: object[], { now = Date.now, que
     workers: 10,
     failed: error => t.fail('the queue could not be worked off', { error })
   })
-  const deadLetters = createDeadLetters(store, metrics.deadLetters, now)
+  const deadLetters = createDeadLetters({ store, events: metrics.deadLetters, retentionMs: 3_600_000, now })
   const place = (wanted: object[]) => roster.apply({ targets: wanted.map(targetOf), invalid: [] }, now())
   place(targets)
   const close = async () => {
