@@ -21,8 +21,8 @@ export interface Discovery {
   /** What `/status` calls it: `file`, `kubernetes`. */
   readonly source: string
   /**
-   * Begins to look. Resolves once the first look has succeeded or can never succeed (then it rejects, which stops the
-   * process). `found` gets each new whole picture; a picture that could not be had changes nothing.
+   * Begins to look. Resolves once the first look has succeeded. What may mend itself is told and tried again; what cannot,
+   * rejects, which stops the process. `found` gets each new whole picture; one that could not be had changes nothing.
    */
   start(found: (snapshot: Snapshot) => void): Promise<void>
   /** Looks anew, now. Rejects with a message that is safe to show if that fails. */

@@ -18,6 +18,12 @@ export class ApiError extends Error {
   }
 }
 
+/** What was thrown as an `ApiError`. Of a bug only its class is told: what its message quotes is not known. */
+export function apiErrorOf(thrown: unknown): ApiError {
+  if (thrown instanceof ApiError) return thrown
+  return new ApiError('other', `a bug stopped it (${thrown instanceof Error ? thrown.name : typeof thrown})`)
+}
+
 /** The few requests that discovery needs. Paths start with `/api`; every failure is an `ApiError`. */
 export interface KubernetesApi {
   /** The namespace of the service account, or of the kubeconfig's context. */
@@ -43,6 +49,9 @@ export async function connectKubernetes(): Promise<KubernetesApi> {
   } catch (error) {
     throw new ApiError('invalid', `the kubeconfig cannot be loaded (${wordFor(error)})`)
   }
+  // The library's last resort is localhost:8080, where this very service may listen.
+  if (config.getCurrentContext() === 'loaded-context')
+    throw new ApiError('invalid', 'there is no kubeconfig and no service account')
   const server = config.getCurrentCluster()?.server
   if (!server || !URL.canParse(server)) throw new ApiError('invalid', 'the kubeconfig names no API server')
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DiscoveryEvents } from './contract.js'
-import { ApiError, type KubernetesApi } from './kubernetes-api.js'
+import { ApiError, apiErrorOf, type KubernetesApi } from './kubernetes-api.js'
 import { isSecret, type SecretObject, secretEntry } from './kubernetes-secret.js'
 import type { Entry } from './snapshot.js'
 
@@ -90,7 +90,7 @@ export function watchSecrets(options: WatchOptions): SecretWatch {
       for (const { resolve } of served) resolve()
       return
     } catch (thrown) {
-      const error = thrown instanceof ApiError ? thrown : bug(thrown)
+      const error = apiErrorOf(thrown)
       for (const { reject } of served) reject(new ApiError(error.kind, `${where}: ${error.message}`))
       if (stopping.signal.aborted) return
       const lastedMs = performance.now() - began
@@ -213,7 +213,8 @@ export function watchSecrets(options: WatchOptions): SecretWatch {
   }
 }
 
-function retryDelay(failures: number): number {
+/** Milliseconds to wait after so many failures before this one: longer and longer, and never the same for two. */
+export function retryDelay(failures: number): number {
   return retryFloorMs + Math.random() * Math.min(retryCapMs, retryBaseMs * 2 ** failures)
 }
 
@@ -236,11 +237,6 @@ function isChange(type: unknown): boolean {
 
 function keyOf({ metadata }: SecretObject): string {
   return `${metadata.namespace}/${metadata.name}`
-}
-
-/** Only its class is told: what its message quotes is not known. */
-function bug(thrown: unknown): ApiError {
-  return new ApiError('other', `a bug stopped it (${thrown instanceof Error ? thrown.name : typeof thrown})`)
 }
 
 function notTheProtocol(): ApiError {

@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Discovery, DiscoveryEvents, Snapshot } from './contract.js'
-import { connectKubernetes } from './kubernetes-api.js'
+import { apiErrorOf, connectKubernetes, type KubernetesApi } from './kubernetes-api.js'
 import { openEventWriter } from './kubernetes-events.js'
-import { type SecretWatch, type Seen, watchSecrets } from './kubernetes-watch.js'
+import { retryDelay, type SecretWatch, type Seen, watchSecrets } from './kubernetes-watch.js'
 import { openPicture } from './snapshot.js'
 
 /** Changes that come together are put into one picture. */
@@ -17,7 +18,8 @@ interface KubernetesOptions {
 
 /**
  * Finds targets in the Secrets of a Kubernetes cluster. It starts once every namespace was listed or refused, and at least
- * one listed; an API server that fails then or later is tried again for ever, with what is known staying as it is.
+ * one listed; credentials that cannot be read then, and an API server that fails then or later, are tried again for ever,
+ * with what is known staying as it is.
  */
 export function kubernetesDiscovery(options: KubernetesOptions, events: DiscoveryEvents): Discovery {
   const { namespaces, labelSelector, refreshIntervalMs } = options
@@ -25,16 +27,40 @@ export function kubernetesDiscovery(options: KubernetesOptions, events: Discover
   const stopping = new AbortController()
   let watches: SecretWatch[] = []
   let gathering: NodeJS.Timeout | undefined
+  let begin = (_api: KubernetesApi) => {}
   let gather = () => {}
   let abandon = () => {}
   let works = (_target: string) => {}
 
-  async function start(found: (snapshot: Snapshot) => void): Promise<void> {
-    const api = await connectKubernetes()
-    const tell = openEventWriter(api, stopping.signal)
-    const places = namespaces.includes('*') ? ['*'] : namespaces.length > 0 ? new Set(namespaces) : [api.namespace]
+  function start(found: (snapshot: Snapshot) => void): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      abandon = () => reject(new Error('discovery was stopped'))
+      if (stopping.signal.aborted) return abandon()
+      begin = api => {
+        const build = builder(api, found)
+        gather = () => {
+          clearTimeout(gathering)
+          gathering = undefined
+          const states = watches.map(watch => watch.state())
+          if (stopping.signal.aborted || states.includes('waiting') || !states.includes('listed')) return
+          build()
+          resolve()
+        }
+        const changed = () => {
+          gathering ??= setTimeout(gather, gatherMs)
+        }
+        const places = namespaces.includes('*') ? ['*'] : namespaces.length > 0 ? new Set(namespaces) : [api.namespace]
+        watches = [...places].map(namespace =>
+          watchSecrets({ api, namespace, labelSelector, refreshIntervalMs, events, changed })
+        )
+      }
+      void keepConnecting()
+    })
+  }
 
-    function build(): void {
+  function builder(api: KubernetesApi, found: (snapshot: Snapshot) => void): () => void {
+    const tell = openEventWriter(api, stopping.signal)
+    return () => {
       const seen = watches.flatMap(watch => [...watch.secrets()]).sort(olderFirst)
       const snapshot = picture(seen.map(({ entry }) => entry))
       found(snapshot)
@@ -45,31 +71,34 @@ export function kubernetesDiscovery(options: KubernetesOptions, events: Discover
         if (standing) tell.works(standing.metadata)
       }
     }
+  }
 
-    await new Promise<void>((resolve, reject) => {
-      abandon = () => reject(new Error('discovery was stopped'))
-      if (stopping.signal.aborted) return abandon()
-      gather = () => {
-        clearTimeout(gathering)
-        gathering = undefined
-        const states = watches.map(watch => watch.state())
-        if (stopping.signal.aborted || states.includes('waiting') || !states.includes('listed')) return
-        build()
-        resolve()
+  /** What is mounted late mends itself. */
+  async function keepConnecting(): Promise<void> {
+    for (let failures = 0; watches.length === 0 && !stopping.signal.aborted; failures++) {
+      try {
+        await connect()
+      } catch (thrown) {
+        const { kind, message } = apiErrorOf(thrown)
+        const retryMs = retryDelay(failures)
+        const next = new Date(Date.now() + retryMs).toISOString()
+        if (!stopping.signal.aborted) events.looked('list', 0, kind, `${message}; next try at ${next}`)
+        await sleep(retryMs, undefined, { signal: stopping.signal }).catch(() => {})
       }
-      const changed = () => {
-        gathering ??= setTimeout(gather, gatherMs)
-      }
-      watches = [...places].map(namespace =>
-        watchSecrets({ api, namespace, labelSelector, refreshIntervalMs, events, changed })
-      )
-    })
+    }
+  }
+
+  /** Begins to watch, unless that was done meanwhile. */
+  async function connect(): Promise<void> {
+    const api = await connectKubernetes()
+    if (watches.length === 0 && !stopping.signal.aborted) begin(api)
   }
 
   return {
     source: 'kubernetes',
     start,
     async refresh() {
+      if (watches.length === 0) await connect()
       const refreshed = await Promise.allSettled(watches.map(watch => watch.relist()))
       gather()
       const failures = refreshed.flatMap(result => (result.status === 'rejected' ? [result.reason.message] : []))

@@ -1,3 +1,4 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { kubernetesDiscovery } from '../../src/discovery/kubernetes.js'
@@ -414,12 +415,59 @@ t.test('a certificate that nobody vouches for is not trusted', async t => {
   t.strictSame(server.requests, [])
 })
 
-t.test('a kubeconfig that cannot be read stops the start without quoting it', async t => {
+for (const [what, message, spoil] of [
+  ['not there', 'the kubeconfig cannot be loaded (ENOENT)', () => rmSync(process.env.KUBECONFIG!)],
+  ['no YAML', 'the kubeconfig cannot be loaded (YAMLException)', () => editKubeconfig(() => 'users: [topsecret')],
+  [
+    'empty',
+    'the kubeconfig names no API server',
+    () => editKubeconfig(() => '{"clusters":[],"users":[],"contexts":[]}')
+  ]
+] as const) {
+  t.test(`a kubeconfig that is ${what} is told without quoting it, and tried until it can be used`, async t => {
+    const server = await startApiServer(t)
+    server.apply('a', hook)
+    const file = process.env.KUBECONFIG!
+    const whole = readFileSync(file, 'utf8')
+    spoil()
+    const { discovery, started, reports, names } = open(t)
+    await until('it was tried twice', () => reports.length === 2)
+    for (const report of reports) {
+      t.match(report, { operation: 'list', error: 'invalid' })
+      t.match(report.message, new RegExp(`^${message.replace(/[()]/g, '\\$&')}; next try at 20`))
+    }
+    await t.rejects(discovery.refresh(), { message })
+    writeFileSync(file, whole)
+    await discovery.refresh()
+    await started
+    t.strictSame(names(), ['a'])
+    await until('one watch is open', () => server.watchers() === 1)
+  })
+}
+
+t.test('a kubeconfig that comes late is found without being asked', async t => {
+  const server = await startApiServer(t)
+  server.apply('a', hook)
+  const file = process.env.KUBECONFIG!
+  renameSync(file, `${file}.late`)
+  const { started, reports, names } = open(t)
+  await until('it is told', () => reports.length === 1)
+  renameSync(`${file}.late`, file)
+  await started
+  t.strictSame(names(), ['a'])
+})
+
+t.test('without a kubeconfig and a service account nothing is asked', async t => {
   await startApiServer(t)
-  editKubeconfig(() => 'users: [topsecret')
-  await t.rejects(open(t).started, { message: 'the kubeconfig cannot be loaded (YAMLException)' })
-  editKubeconfig(() => '{"clusters":[],"users":[],"contexts":[]}')
-  await t.rejects(open(t).started, { message: 'the kubeconfig names no API server' })
+  const { HOME: home, KUBECONFIG: file } = process.env
+  t.teardown(() => void Object.assign(process.env, { HOME: home, KUBECONFIG: file }))
+  delete process.env.KUBECONFIG
+  process.env.HOME = t.testdir()
+  const { reports, discovery, started } = open(t)
+  await until('it is told', () => reports.length === 1)
+  t.match(reports[0], { error: 'invalid', message: /^there is no kubeconfig and no service account; next try at / })
+  await discovery.stop()
+  await t.rejects(started, { message: 'discovery was stopped' })
 })
 
 t.test('once stopped it looks no more, and a start that was under way is over', async t => {

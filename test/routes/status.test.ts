@@ -114,6 +114,30 @@ t.test('before the targets are known it lives, is not ready, and takes no publis
   })
 })
 
+t.test('a kubeconfig that is not there is told wherever somebody may look, and a refresh fails', async t => {
+  const before = process.env.KUBECONFIG
+  process.env.KUBECONFIG = join(t.testdir(), 'none')
+  t.teardown(() => {
+    if (before === undefined) delete process.env.KUBECONFIG
+    else process.env.KUBECONFIG = before
+  })
+  const service = await startTestService(t, { env: { DISCOVERY: 'kubernetes', LOG_LEVEL: 'warn' } })
+  const why = 'the kubeconfig cannot be loaded (ENOENT)'
+  const lastError = async () => (await service.get('/status')).body.discovery.last_error
+  await until('it is told', async () => (await lastError()) !== null)
+  t.match(await lastError(), why)
+  t.match((await service.get('/')).text, `The targets are not known yet: ${why}`)
+  t.match(
+    (await service.get('/metrics')).text,
+    /^alert_history_publishing_discovery_errors_total\{error_type="invalid"\} [1-9]/m
+  )
+  t.equal((await service.post('/api/v1/targets/refresh')).status, 202)
+  const failed = () => service.logs.find(({ msg }) => msg === 'the refresh failed')
+  await until('the refresh failed', () => failed() !== undefined)
+  t.match(failed(), { error: why })
+  t.ok(service.logs.every(({ level }) => Number(level) < 60))
+})
+
 t.test('statistics, their history, and a new beginning', async t => {
   const hook = await startStandIn(t, [{}, { status: 500 }])
   const service = await startTestService(t, { env: { QUEUE: 'off' }, targets: [webhook('hook', hook.url)] })
