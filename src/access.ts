@@ -18,8 +18,6 @@ export interface Access {
   readonly guarded: boolean
   /** Why the request is refused; undefined if it is not. */
   check(headers: IncomingHttpHeaders, method: string, role: TokenRole | 'open'): ApiError | undefined
-  /** Whether these headers carry a token that may read. */
-  mayRead(headers: IncomingHttpHeaders): boolean
 }
 
 /** Everything is open. */
@@ -72,8 +70,7 @@ function accessFor(tokens: readonly Token[]): Access {
       const own = roleOf(headers)
       if (own === undefined) return new ApiError('UNAUTHORIZED')
       return own === 'admin' || own === role ? undefined : new ApiError('FORBIDDEN')
-    },
-    mayRead: headers => !guarded || ['read', 'admin'].includes(roleOf(headers) ?? '')
+    }
   }
 }
 

@@ -1,12 +1,9 @@
 import type { DeadLetters } from '../pipeline/dead-letters.js'
 import type { DeadLetter } from '../pipeline/entry.js'
-import { kinds } from '../targets/registry.js'
 
 /** Dead letters of one target that were given up for one reason: what one person mends at once. */
 export interface LetterGroup {
   readonly target: string
-  /** The vendor's name. */
-  readonly title: string
   readonly reason: string
   /** The last one's failure in words. */
   readonly message: string
@@ -46,7 +43,6 @@ function groupOf(letters: DeadLetter[]): LetterGroup {
   const newest = letters.sort((a, b) => b.buried_at - a.buried_at)[0]!
   return {
     target: newest.target,
-    title: kinds[newest.type]?.title ?? newest.type,
     reason: newest.failure.reason,
     message: newest.failure.message,
     count: letters.length,

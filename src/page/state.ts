@@ -22,7 +22,6 @@ export interface StateDeps {
 export interface Unowned {
   readonly target: string
   readonly error: string
-  readonly reason: string | undefined
 }
 
 /** All that the status page tells, at one moment. */
@@ -85,7 +84,7 @@ export async function readState({ status, queue, deliveries, statistics }: State
 function unownedIn(newestFirst: readonly DeliveryView[]): Unowned[] {
   const last = new Map<string, DeliveryView>()
   for (const delivery of newestFirst) if (!last.has(delivery.target)) last.set(delivery.target, delivery)
-  return [...last.values()].flatMap(({ target, state, error, error_reason }) =>
-    state === 'failed' ? [{ target, error: error ?? 'it could not be reached', reason: error_reason }] : []
+  return [...last.values()].flatMap(({ target, state, error }) =>
+    state === 'failed' ? [{ target, error: error ?? 'it could not be reached' }] : []
   )
 }

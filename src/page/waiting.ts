@@ -3,7 +3,6 @@ import type { Entry } from '../pipeline/entry.js'
 import type { LiveTarget } from '../pipeline/live.js'
 import type { Roster } from '../pipeline/roster.js'
 import { priorities, type Store } from '../queues/contract.js'
-import { kinds } from '../targets/registry.js'
 import { gravityOf } from '../targets/severity.js'
 import { adviceFor } from './advice.js'
 
@@ -15,13 +14,10 @@ export type Next =
 /** What one target is owed, and why it does not have it yet. */
 export interface Waiting {
   readonly target: string
-  /** The vendor's name. */
-  readonly title: string
   /** Entries of the queue. */
   readonly count: number
   /** Alerts in them, where all of them were looked at. */
   readonly alerts: number | undefined
-  readonly critical: number
   readonly oldestAt: number
   /** When the oldest critical one was accepted. */
   readonly oldestCriticalAt: number | undefined
@@ -49,7 +45,6 @@ export async function readWaiting(store: Store, roster: Roster, now: number): Pr
     .map(({ target, counts, oldest }) => ({
       target,
       count: priorities.reduce((sum, name) => sum + counts[name], 0),
-      critical: counts.high,
       oldestAt: Math.min(...Object.values(oldest), now),
       oldestCriticalAt: oldest.high
     }))
@@ -66,7 +61,6 @@ export async function readWaiting(store: Store, roster: Roster, now: number): Pr
       const last = failures.sort((a, b) => b.at - a.at)[0]?.failure
       return {
         ...each,
-        title: live?.target.kind.title ?? kinds[entries[0]?.type ?? '']?.title ?? each.target,
         alerts: entries.length === each.count ? entries.reduce((sum, { alerts }) => sum + alerts.length, 0) : undefined,
         why: last?.message ?? held,
         held,

@@ -12,8 +12,6 @@ export interface Roster {
   invalid(): readonly Invalid[]
   /** When a target that is no longer there went, in milliseconds since the epoch. */
   goneSince(name: string): number | undefined
-  /** Whether a first picture has come. */
-  known(): boolean
   /** Swaps in a new picture. Targets that did not change stay as they are, in-flight deliveries too. */
   apply(snapshot: Snapshot, now: number): void
 }
@@ -59,7 +57,6 @@ export function createRoster(events: RosterEvents): Roster {
     enabled: () => enabled,
     invalid: () => invalid,
     goneSince: name => gone.get(name)?.since,
-    known: () => known,
     apply(snapshot, now) {
       const names = new Set(snapshot.targets.map(target => target.name))
       for (const [name, live] of byName) {

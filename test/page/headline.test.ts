@@ -44,10 +44,8 @@ function stateOf(more: Partial<PageState> = {}): PageState {
 
 const waiting = (more: Partial<Waiting> = {}): Waiting => ({
   target: 'pagerduty-oncall',
-  title: 'PagerDuty',
   count: 2,
   alerts: 2,
-  critical: 0,
   oldestAt: now - 20_000,
   oldestCriticalAt: undefined,
   why: 'PagerDuty answered 503',
@@ -60,7 +58,6 @@ const waiting = (more: Partial<Waiting> = {}): Waiting => ({
 
 const group = (more: Partial<LetterGroup> = {}): LetterGroup => ({
   target: 'rootly',
-  title: 'Rootly',
   reason: 'client_error',
   message: 'Rootly answered 422',
   count: 1,
@@ -153,7 +150,7 @@ t.test('where not every entry was looked at, notifications are counted instead o
 
 t.test('a critical alert that is owed for more than a minute is more than late', async t => {
   const tone = (seconds: number) =>
-    said(stateOf({ waiting: [waiting({ critical: 1, oldestCriticalAt: now - seconds * 1000 })] })).tone
+    said(stateOf({ waiting: [waiting({ oldestCriticalAt: now - seconds * 1000 })] })).tone
   t.same([tone(59), tone(61)], ['late', 'lost'])
 })
 
@@ -194,7 +191,7 @@ t.test('what was given up comes before what is merely late, and says what to do'
 })
 
 t.test('an alert that nobody keeps is told with its target', async t => {
-  const unowned = [{ target: 'hook', error: 'Webhook answered 503', reason: 'server_error' }]
+  const unowned = [{ target: 'hook', error: 'Webhook answered 503' }]
   const store = { backend: 'memory', available: true, warnings: [], unwritten: 0, durable: false }
   const state = stateOf({ unowned, store })
   t.same(said(state), {
