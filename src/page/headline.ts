@@ -155,10 +155,14 @@ export function nextWords(next: Next, now: number): string {
 }
 
 function* givenUp({ letters, now }: PageState): Generator<Finding> {
-  for (const { target, message, reason, alerts, newestAt } of letters.groups.slice(0, mostOfOneSort)) {
+  for (const { target, message, reason, count, alerts, newestAt } of letters.groups.slice(0, mostOfOneSort)) {
+    const amount =
+      alerts === undefined
+        ? counted(count, 'notification was', 'notifications were')
+        : counted(alerts, 'alert was', 'alerts were')
     yield {
       weight: 'lost',
-      what: `${counted(alerts, 'alert was', 'alerts were')} given up for ${target}: ${message}`,
+      what: `${amount} given up for ${target}: ${message}`,
       when: `last ${ago(newestAt, now)}`,
       advice: adviceOn(reason)?.advice ?? 'Mend the cause, then replay or discard.',
       at: 'given-up'

@@ -38,14 +38,17 @@ ${total > rows.length && html`<p class="soft">and ${(total - rows.length).toLoca
 </section>`
 }
 
+/** A count that is older says so. */
+const staleMs = 5_000
+
 /** What was given up, by target and cause, with what can be done. */
 export function givenUpSection({ letters, now }: PageState, mayAct: boolean): Html | false {
-  const { groups, more } = letters
+  const { groups, countedAt } = letters
   if (groups.length === 0) return false
   const count = groups.reduce((sum, group) => sum + group.count, 0)
   return html`<section id="given-up" aria-labelledby="given-up-title">
-<h2 id="given-up-title" tabindex="-1">Given up <span class="soft">${more && 'more than '}${count.toLocaleString('en')}</span></h2>
-<p class="lead">Dead letters: nobody tries these again unless they are replayed.</p>
+<h2 id="given-up-title" tabindex="-1">Given up <span class="soft">${count.toLocaleString('en')}</span></h2>
+<p class="lead">Dead letters: nobody tries these again unless they are replayed.${now - countedAt > staleMs && ` Counted ${ago(countedAt, now)}.`}</p>
 ${groups.map(group => groupOf(group, now, mayAct))}
 </section>`
 }

@@ -2,18 +2,17 @@ import type { Invalid } from '../discovery/contract.js'
 import type { Mode } from '../mode.js'
 import type { StoreStatus } from '../queues/contract.js'
 import type { DeliveryRoutes, DeliveryView } from '../routes/deliveries.js'
-import type { QueueRoutes } from '../routes/queue.js'
 import type { StatisticsRoutes } from '../routes/statistics.js'
 import type { DiscoveryStatus, Readiness, StatusRoutes } from '../routes/status.js'
 import { type TargetView, targetView } from '../routes/targets.js'
 import type { Statistics, Unreached } from '../statistics.js'
-import { type Letters, readLetters } from './letters.js'
+import type { Letters } from './letters.js'
 import { groupByPublish, type PublishSummary } from './publishes.js'
 import { readWaiting, type Waiting } from './waiting.js'
 
 export interface StateDeps {
   readonly status: StatusRoutes
-  readonly queue: Pick<QueueRoutes, 'deadLetters'>
+  letters(): Promise<Letters>
   readonly deliveries: Pick<DeliveryRoutes, 'list'>
   readonly statistics: StatisticsRoutes
 }
@@ -49,7 +48,12 @@ export interface PageState {
 /** Deliveries that are looked at for the recent publishes. */
 const mostDeliveries = 300
 
-export async function readState({ status, queue, deliveries, statistics }: StateDeps): Promise<PageState> {
+export async function readState({
+  status,
+  letters: readLetters,
+  deliveries,
+  statistics
+}: StateDeps): Promise<PageState> {
   const { store, roster } = status
   const now = status.now()
   const log = deliveries.list({ limit: mostDeliveries })
@@ -57,7 +61,7 @@ export async function readState({ status, queue, deliveries, statistics }: State
     store.status(),
     // A store that is away is told by its status; all else can still be shown.
     readWaiting(store, roster, now).catch(() => []),
-    readLetters(queue.deadLetters).catch(() => ({ groups: [], more: false }))
+    readLetters().catch(() => ({ groups: [], countedAt: now }))
   ])
   return {
     now,

@@ -5,6 +5,7 @@ import type { Roster } from '../pipeline/roster.js'
 import { priorities, type Store } from '../queues/contract.js'
 import { gravityOf } from '../targets/severity.js'
 import { adviceFor } from './advice.js'
+import { readEntries } from './entries.js'
 
 /** When a target gets the next thing that it is owed. Times are milliseconds since the epoch. */
 export type Next =
@@ -33,8 +34,6 @@ export interface Waiting {
 
 /** Entries that are looked at for each target. */
 const mostEntries = 20
-/** Alerts after which no more entries of a target are looked at. */
-const mostAlerts = 1_000
 /** Targets whose entries are looked at. */
 const mostTargets = 10
 
@@ -81,16 +80,7 @@ async function mostUrgent(store: Store, target: string): Promise<Entry[]> {
     if (ids.length < mostEntries)
       ids.push(...(await store.due(target, priority, Number.POSITIVE_INFINITY, mostEntries - ids.length)))
   }
-  const entries: Entry[] = []
-  let alerts = 0
-  for (const id of ids) {
-    const [record] = await store.read([id])
-    if (!record) continue
-    const entry = record as unknown as Entry
-    entries.push(entry)
-    if ((alerts += entry.alerts.length) >= mostAlerts) break
-  }
-  return entries
+  return (await readEntries<Entry>(store, ids)).entries
 }
 
 function heldBack(live: LiveTarget | undefined): string {

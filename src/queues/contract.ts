@@ -146,7 +146,7 @@ const pageSize = 500
 
 /** All records whose id starts with `prefix`, in id order, strictly after `after`, read page by page. `only` as for `list`. */
 export async function* everyRecord(
-  store: Store,
+  store: Pick<Store, 'list'>,
   prefix: string,
   only: readonly string[],
   after?: string

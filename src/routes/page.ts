@@ -4,12 +4,15 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Access } from '../access.js'
 import { ApiError } from '../errors.js'
 import { markupOf } from '../page/html.js'
+import { openLetters } from '../page/letters.js'
 import { iconOf, isMark } from '../page/marks.js'
 import { signInPage, statusPage } from '../page/page.js'
 import { readState, type StateDeps } from '../page/state.js'
+import type { QueueRoutes } from './queue.js'
 
-export interface PageRoutes extends StateDeps {
+export interface PageRoutes extends Omit<StateDeps, 'letters'> {
   readonly access: Access
+  readonly queue: Pick<QueueRoutes, 'store'>
 }
 
 const asset = (name: string): string => readFileSync(new URL(`../page/assets/${name}`, import.meta.url), 'utf8')
@@ -29,7 +32,8 @@ const pageHeaders = {
  * The status page for people. The page's script asks for it again with the reader's token and takes over what changed, so
  * that there is one place that words and escapes.
  */
-export function pageRoutes(app: FastifyInstance, { access, ...deps }: PageRoutes): void {
+export function pageRoutes(app: FastifyInstance, { access, queue, ...deps }: PageRoutes): void {
+  const letters = openLetters(queue.store, deps.status.now)
   const script = asset('page.js')
   const style = asset('page.css')
   const assets = createHash('sha256').update(script).update(style).digest('hex').slice(0, 12)
@@ -57,7 +61,7 @@ export function pageRoutes(app: FastifyInstance, { access, ...deps }: PageRoutes
       if (refusal && request.headers.authorization !== undefined) throw new ApiError(refusal.code)
       const page = refusal
         ? signInPage({ assets })
-        : statusPage(await readState(deps), {
+        : statusPage(await readState({ ...deps, letters }), {
             assets,
             guarded: access.guarded,
             mayAct: access.check(request.headers, request.method, 'admin') === undefined

@@ -31,7 +31,7 @@ function stateOf(more: Partial<PageState> = {}): PageState {
     targets: [],
     store: { backend: 'embedded', available: true, warnings: [], unwritten: 0, durable: true },
     waiting: [],
-    letters: { groups: [], more: false },
+    letters: { groups: [], countedAt: now },
     unowned: [],
     publishes: [],
     underWay: 0,
@@ -178,7 +178,7 @@ t.test('several targets are summed up first, then told one by one', async t => {
 })
 
 t.test('what was given up comes before what is merely late, and says what to do', async t => {
-  const state = stateOf({ waiting: [waiting()], letters: { groups: [group()], more: false } })
+  const state = stateOf({ waiting: [waiting()], letters: { groups: [group()], countedAt: now } })
   t.same(said(state), {
     tone: 'lost',
     first: '3 alerts were given up for rootly: Rootly answered 422, last 60 s ago',
@@ -187,6 +187,14 @@ t.test('what was given up comes before what is merely late, and says what to do'
   t.equal(
     headlineOf(state).first.advice,
     'Trying again does not help by itself: look at the target’s settings, then replay or discard.'
+  )
+})
+
+t.test('of many dead letters the notifications are counted', async t => {
+  const many = group({ count: 1_201, alerts: undefined })
+  t.equal(
+    said(stateOf({ letters: { groups: [many], countedAt: now } })).first,
+    '1,201 notifications were given up for rootly: Rootly answered 422, last 60 s ago'
   )
 })
 
