@@ -18,6 +18,7 @@ import { createDeadLetters } from './pipeline/dead-letters.js'
 import { createDeliver, type DeliveryEvents } from './pipeline/deliver.js'
 import { type DeadLetter, deadId, type Entry, entryId } from './pipeline/entry.js'
 import { createExplain } from './pipeline/explain.js'
+import { resetCircuit } from './pipeline/gate.js'
 import type { Job } from './pipeline/job.js'
 import { defaultOptions } from './pipeline/options.js'
 import { createOwed, type OwedEvents } from './pipeline/owed.js'
@@ -254,7 +255,14 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       checkNow: poller.checkNow,
       testAlert: live => sendTestAlert(live, publish, defaults, now),
       refresh,
-      circuitReset: live => retry.hasten(live.name)
+      resetCircuit(live) {
+        // Not the renewal: a circuit that was closed by hand has shown nothing.
+        resetCircuit(live, (...closing) => {
+          metrics.delivery.circuit(...closing)
+          logged.circuit(...closing)
+        })
+        retry.hasten(live.name)
+      }
     },
     queue: { store, deadLetters, workers, wake: retry.wake, replaySpacingMs: 100, now },
     deliveries: {

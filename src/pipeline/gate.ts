@@ -1,6 +1,6 @@
 import type { Failure } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
-import { type Breaker, begun, type Probe, permits } from './breaker.js'
+import { type Breaker, begun, closed, type Probe, permits } from './breaker.js'
 import type { Job } from './job.js'
 import { type LiveTarget, rateWaitMs, returnToken, slotsOf, takeToken } from './live.js'
 import { turn } from './turn.js'
@@ -42,11 +42,7 @@ const hasStrayed = ({ live, entry }: Job): boolean =>
 const noProbe: Pass = { probe: undefined }
 
 export function createGate({ circuit, now }: GateDeps): Gate {
-  function setBreaker(live: LiveTarget, next: Breaker): void {
-    const before = live.breaker
-    live.breaker = next
-    if (before.state !== next.state) circuit(live, before)
-  }
+  const setBreaker = (live: LiveTarget, next: Breaker): void => change(live, next, circuit)
 
   function forbidden({ live, respectBreaker }: Asking): Failure | undefined {
     const at = now()
@@ -122,4 +118,16 @@ export function createGate({ circuit, now }: GateDeps): Gate {
       return changed
     }
   }
+}
+
+/** Closes a target's circuit and ends its pause, by hand. `circuit` is told if it was not closed. */
+export function resetCircuit(live: LiveTarget, circuit: GateDeps['circuit']): void {
+  live.pausedUntil = 0
+  change(live, closed, circuit)
+}
+
+function change(live: LiveTarget, next: Breaker, circuit: GateDeps['circuit']): void {
+  const before = live.breaker
+  live.breaker = next
+  if (before.state !== next.state) circuit(live, before)
 }

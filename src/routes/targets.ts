@@ -1,7 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { ApiError } from '../errors.js'
 import { type HealthRules, healthStatuses, statusNow } from '../health/state.js'
-import { closed } from '../pipeline/breaker.js'
 import { inFlightAt, type LiveTarget } from '../pipeline/live.js'
 import { TargetResult } from '../pipeline/result.js'
 import type { Roster } from '../pipeline/roster.js'
@@ -16,8 +15,8 @@ export interface TargetRoutes {
   testAlert(live: LiveTarget): Promise<Static<typeof TargetResult>>
   /** Starts a refresh; or says how long to wait, in milliseconds, or that one is under way. */
   refresh(): { kind: 'started' } | { kind: 'running' } | { kind: 'too_soon'; waitMs: number }
-  /** The circuit was closed by hand: what is owed becomes due. */
-  circuitReset(live: LiveTarget): void
+  /** Closes the circuit by hand, and makes what is owed due. */
+  resetCircuit(live: LiveTarget): void
   now(): number
 }
 
@@ -255,9 +254,7 @@ export function targetRoutes(app: Routes, deps: TargetRoutes): void {
     async request => {
       bodyObject(request.body)
       const live = find(request.params)
-      live.breaker = closed
-      live.pausedUntil = 0
-      deps.circuitReset(live)
+      deps.resetCircuit(live)
       return targetView(live, now(), healthRules)
     }
   )

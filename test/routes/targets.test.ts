@@ -185,6 +185,25 @@ t.test('a circuit that is reset lets through what waited', async t => {
   await until('nothing is owed', async () => (await service.get('/api/v1/queue')).body.depth === 0)
 })
 
+t.test('a circuit that is closed by hand is logged and counted like any other', async t => {
+  const hook = await startStandIn(t, { status: 403 })
+  const service = await startTestService(t, {
+    env: { ...noRetry, QUEUE: 'off', LOG_LEVEL: 'warn' },
+    targets: [webhook('hook', hook.url)]
+  })
+  await service.post(publishPaths.all, oneAlert())
+  await service.post('/api/v1/targets/hook/circuit/reset')
+  await service.post('/api/v1/targets/hook/circuit/reset')
+  t.match(
+    service.logs.filter(({ msg }) => msg === 'circuit changed'),
+    [
+      { target: 'hook', from: 'closed', to: 'open', reason: 'auth' },
+      { target: 'hook', from: 'open', to: 'closed' }
+    ]
+  )
+  t.match((await service.get('/metrics')).text, /circuit_breaker_recoveries_total\{target_name="hook"\} 1$/m)
+})
+
 t.test('targets are looked for once a minute, and the true time to wait is told', async t => {
   const service = await startTestService(t, {})
   const first = await service.post('/api/v1/targets/refresh')
