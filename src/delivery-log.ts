@@ -1,6 +1,6 @@
 import type { AlertStatus } from './alert.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
-import type { Entry } from './pipeline/entry.js'
+import type { DeadLetter, Entry } from './pipeline/entry.js'
 import { type Job, untouched } from './pipeline/job.js'
 import type { Sequenced } from './pipeline/lifecycle.js'
 import type { OwedEvents } from './pipeline/owed.js'
@@ -68,17 +68,10 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
   let lastAlerts: readonly Sequenced[] | undefined
   let lastAbout = nothing
 
-  const aboutOf = ({ alerts, publish_id, accepted_at }: Entry): About => {
-    if (alerts !== lastAlerts || accepted_at !== lastAbout.acceptedAt) {
-      lastAlerts = alerts
-      lastAbout = {
-        publishId: publish_id,
-        acceptedAt: accepted_at,
-        alertName: short(alerts[0]?.alert.alert_name ?? ''),
-        status: alerts.some(({ alert }) => alert.status === 'firing') ? 'firing' : 'resolved',
-        count: alerts.length,
-        fingerprints: alerts.slice(0, mostFingerprints).map(({ alert }) => alert.fingerprint)
-      }
+  const rememberedAbout = (entry: Entry): About => {
+    if (entry.alerts !== lastAlerts || entry.accepted_at !== lastAbout.acceptedAt) {
+      lastAlerts = entry.alerts
+      lastAbout = aboutOf(entry)
     }
     return lastAbout
   }
@@ -101,7 +94,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     logged.id = entry.id
     logged.target = entry.target
     logged.type = entry.type
-    logged.about = aboutOf(entry)
+    logged.about = rememberedAbout(entry)
     logged.attempts = entry.attempts
     logged.deliveredAt = 0
     logged.state = state
@@ -141,7 +134,9 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     submitted(entry, result) {
       if (result === 'queued') put(entry, 'queued', entry.failure)
     },
-    buried: letter => void put(letter, 'refused', letter.failure),
+    buried(letter) {
+      put(letter, 'refused', letter.failure).finishedAt = letter.buried_at
+    },
     get(id) {
       for (const logged of from(written - 1)) if (logged.id === id) return viewOf(logged)
       return undefined
@@ -157,6 +152,33 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       }
       return { items, next_cursor: null }
     }
+  }
+}
+
+/** A delivery that the log does not know, as the store has it or as it is under way: like one that it knows. */
+export function deliveryView(entry: Entry | DeadLetter): DeliveryView {
+  const buriedAt = 'buried_at' in entry ? entry.buried_at : undefined
+  return viewOf({
+    ...blank(),
+    id: entry.id,
+    target: entry.target,
+    type: entry.type,
+    about: aboutOf(entry),
+    attempts: entry.attempts,
+    state: buriedAt === undefined ? 'queued' : 'refused',
+    finishedAt: buriedAt ?? 0,
+    failure: entry.failure
+  })
+}
+
+function aboutOf({ alerts, publish_id, accepted_at }: Entry): About {
+  return {
+    publishId: publish_id,
+    acceptedAt: accepted_at,
+    alertName: short(alerts[0]?.alert.alert_name ?? ''),
+    status: alerts.some(({ alert }) => alert.status === 'firing') ? 'firing' : 'resolved',
+    count: alerts.length,
+    fingerprints: alerts.slice(0, mostFingerprints).map(({ alert }) => alert.fingerprint)
   }
 }
 

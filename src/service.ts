@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { openAccess, readTokens } from './access.js'
-import { statusOf } from './alert.js'
 import { buildApp } from './app.js'
 import { type Config, listOf } from './config.js'
 import { createDeliveryLog } from './delivery-log.js'
 import type { DiscoveryEvents } from './discovery/contract.js'
 import { openDiscovery } from './discovery/registry.js'
+import { findDelivery } from './find-delivery.js'
 import { createCheck } from './health/check.js'
 import { createPoller, type PollerEvents } from './health/poller.js'
 import { deadLetterLog, publishLog, rosterLog } from './log.js'
@@ -16,7 +16,6 @@ import { createMode } from './mode.js'
 import { Crowd } from './pipeline/crowd.js'
 import { createDeadLetters } from './pipeline/dead-letters.js'
 import { createDeliver, type DeliveryEvents } from './pipeline/deliver.js'
-import { type DeadLetter, deadId, type Entry, entryId } from './pipeline/entry.js'
 import { createExplain } from './pipeline/explain.js'
 import { resetCircuit } from './pipeline/gate.js'
 import type { Job } from './pipeline/job.js'
@@ -28,7 +27,6 @@ import { createRoster, type RosterEvents } from './pipeline/roster.js'
 import { sendTestAlert } from './pipeline/test-alert.js'
 import { openStore } from './queues/registry.js'
 import { createRenewal } from './renewal.js'
-import { entryView } from './routes/queue.js'
 import type { Readiness } from './routes/status.js'
 import { sentenceOf } from './schema.js'
 import { createStatistics } from './statistics.js'
@@ -267,7 +265,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     queue: { store, deadLetters, workers, wake: retry.wake, replaySpacingMs: 100, now },
     deliveries: {
       list: query => deliveryLog.list(query),
-      get: async id => deliveryLog.get(id) ?? underWay(id) ?? (await waiting(id)) ?? deliveryLog.get(id)
+      get: findDelivery({ deliveryLog, inHand, store })
     },
     status: {
       version,
@@ -288,42 +286,6 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     statistics: { statistics, mode },
     metrics: { text: metrics.text, contentType: metrics.contentType, onResponse: metrics.http.onResponse }
   })
-
-  /** A delivery out of the queue whose outcome is not durable yet: the store has let go of it, the log waits for that. */
-  function underWay(id: string) {
-    for (const { entry, stored, folded } of inHand.all()) {
-      const found = [...(stored ? [entry] : []), ...folded].find(each => each.id === id)
-      if (found) return viewOf(found)
-    }
-    return undefined
-  }
-
-  /** A delivery that the log has forgotten, or that another process made, but the store still has. */
-  async function waiting(id: string) {
-    const [entry, letter] = await store.read([entryId(id), deadId(id)])
-    const found = entry ?? letter
-    return found && viewOf(found as unknown as Entry | DeadLetter)
-  }
-
-  function viewOf(found: Entry & Partial<DeadLetter>) {
-    const { id, publish_id, target, target_type, alerts, accepted_at, attempts, error, error_reason } = entryView(found)
-    return {
-      id,
-      publish_id,
-      target,
-      target_type,
-      accepted_at,
-      attempts,
-      state: found.buried_at === undefined ? ('queued' as const) : ('refused' as const),
-      alert_name: alerts[0]?.alert_name ?? '',
-      alert_status: statusOf(alerts),
-      alert_count: alerts.length,
-      fingerprints: alerts.map(alert => alert.fingerprint),
-      finished_at: found.buried_at === undefined ? null : new Date(found.buried_at).toISOString(),
-      ...(error === undefined ? {} : { error }),
-      ...(error_reason === undefined ? {} : { error_reason })
-    }
-  }
 
   function refresh() {
     if (refreshing) return { kind: 'running' } as const

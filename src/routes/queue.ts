@@ -50,7 +50,7 @@ const DeadLetterView = Type.Object({ ...EntryView.properties, buried_at: Type.St
 const iso = (ms: number): string => new Date(ms).toISOString()
 
 /** An entry as the API shows it. It carries no credential to hide. */
-export function entryView(entry: Entry): Static<typeof EntryView> {
+function entryView(entry: Entry): Static<typeof EntryView> {
   const { failure } = entry
   return {
     id: entry.id,

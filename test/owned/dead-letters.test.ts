@@ -2,7 +2,15 @@ import t from 'tap'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
-import { noRetry, oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
+import {
+  alertmanagerBody,
+  noRetry,
+  oneAlert,
+  patient,
+  publishPaths,
+  startTestService,
+  type TestService
+} from '../support/service.js'
 import { gate, startStandIn } from '../support/stand-in.js'
 
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)
@@ -403,4 +411,26 @@ onEachQueue(t, 'at no moment is a delivery unknown, after a restart either', asy
   })
   await service.retarget([webhook('hook', `${hook.url}/2`)])
   for (const seen of await Promise.all(said)) t.same(seen, ['queued', 'delivered'])
+})
+
+onEachQueue(t, 'a storm is told as shortly after a restart as before it', async (t, queue) => {
+  const down = await startStandIn(t, { status: 503 })
+  const picky = await startStandIn(t, { status: 400 })
+  const options = {
+    env: { ...queue.env, ...patient },
+    targets: [webhook('down', down.url), webhook('picky', picky.url)]
+  }
+  const before = await startTestService(t, options)
+  const names = Array.from({ length: 300 }, (_, index) => `${index}-${'A'.repeat(300)}`)
+  await publish(before, alertmanagerBody(names))
+  await buried(before, 1)
+  const { items } = (await before.get('/api/v1/deliveries')).body
+  t.same(items.map(({ state }: { state: string }) => state).sort(), ['queued', 'refused'])
+  await before.stop()
+  const service = await startTestService(t, options)
+  for (const item of items) {
+    const { body } = await service.get(`/api/v1/deliveries/${item.id}`)
+    t.equal(body.fingerprints.length, 256)
+    t.same(body, item)
+  }
 })
