@@ -31,7 +31,7 @@ export const Config = Type.Object({
   ),
   K8S_NAMESPACES: Text('Namespaces to watch, comma-separated; * for all. Default: the own one.', ''),
   K8S_LABEL_SELECTOR: Text('Label selector of the Secrets that are targets.', 'publishing-target=true'),
-  REFRESH_INTERVAL: Time('A full look at all targets besides the watch.', '5m'),
+  REFRESH_INTERVAL: Time('Kubernetes: a full look at all targets besides the watch.', '5m'),
 
   PUBLISH_TIMEOUT: Time('Longest that one publish may take.', '30s'),
   ADAPTIVE_TIMEOUT: Switch('Shorten it to 5 s + 0.5 s per target where that is less.', true),
