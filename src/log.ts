@@ -122,7 +122,7 @@ export function rosterLog(log: Logger): Pick<RosterEvents, 'applied'> {
 
 const messages = {
   info: 'published',
-  warn: 'published in part',
+  warn: 'not every target has it',
   error: 'publish failed and nothing is owed'
 }
 

@@ -66,7 +66,7 @@ t.test('each publish is one line, at the level that it deserves, with the fixed 
       skipped_count: 1,
       queued_count: 1,
       is_partial_success: true,
-      msg: 'published in part',
+      msg: 'not every target has it',
       ...common
     },
     {
@@ -93,7 +93,7 @@ t.test('each publish is one line, at the level that it deserves, with the fixed 
       skipped_count: 1,
       queued_count: 0,
       is_partial_success: false,
-      msg: 'published in part',
+      msg: 'not every target has it',
       ...common
     }
   ])
