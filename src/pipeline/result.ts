@@ -31,13 +31,21 @@ export const PublishResult = Type.Object({
   publish_id: Type.String(),
   success: Type.Boolean({ description: 'At least one target has it.' }),
   is_partial_success: Type.Boolean({ description: 'Some have it, or part of it, and some failed.' }),
-  all_succeeded: Type.Boolean(),
-  all_failed: Type.Boolean(),
+  all_succeeded: Type.Boolean({
+    description: 'Every target has all of it; false where there is none, or one was skipped.'
+  }),
+  all_failed: Type.Boolean({
+    description: 'No target has any of it and none was skipped; it may be owed all the same: see queued_count.'
+  }),
   total_targets: Type.Integer(),
   success_count: Type.Integer(),
-  failure_count: Type.Integer(),
+  failure_count: Type.Integer({
+    description: 'Targets that lack some of it and were not skipped, whether they are owed it or not.'
+  }),
   skipped_count: Type.Integer(),
-  queued_count: Type.Integer(),
+  queued_count: Type.Integer({
+    description: 'Targets that are durably owed it, or part of it; each is also one of the above.'
+  }),
   success_rate: Type.Number({ description: '0..100 of all targets.' }),
   duration_ms: Type.Number({ description: 'Milliseconds.' }),
   results: Type.Array(TargetResult)
@@ -76,7 +84,7 @@ export function statusOf({ delivered, queued, refused, unowned, onlyTimeouts }: 
   return refused ? { status: 502, code: 'ALL_TARGETS_FAILED' } : { status: 200 }
 }
 
-/** One target's result out of its parts' results. `twin`: what is recorded is the answer to this request too. */
+/** One target's result out of its parts' results. */
 export function targetResult(choice: Choice, parts: readonly PartResult[], durationMs: number): TargetResult {
   if (choice.kind === 'unknown') {
     return {

@@ -29,7 +29,10 @@ const AlertmanagerWebhook = Type.Object(
     groupKey: Type.Optional(Type.String()),
     alerts: Type.Array(Type.Object({ status: Type.Enum(['firing', 'resolved']) }))
   },
-  { description: 'Alertmanager webhook, version 4, as Alertmanager posts it. Unknown fields are kept.' }
+  {
+    description:
+      'Alertmanager webhook, version 4, as Alertmanager posts it. Unknown fields are kept. Options and target_names are not read from it, only from the parameters.'
+  }
 )
 const besides = { ...Envelope.properties, options: Type.Optional(PublishOptions) }
 const PublishBody = Type.Union([
