@@ -46,10 +46,12 @@ export const publishing = {
   alerts_received_total: counter('Alerts accepted.', 'status'),
   alerts_invalid_total: counter('Bodies refused, and alerts accepted with values that Alertmanager would not send.'),
   time_to_first_human_seconds: histogram(
-    'From acceptance of a critical alert until the first target that people read has it.',
+    'From acceptance of a critical alert until the first target that people read (Slack, PagerDuty, Rootly) has it.',
     [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600]
   ),
-  undelivered_criticals: gauge('Critical alerts accepted that no target that people read has yet.'),
+  undelivered_criticals: gauge(
+    'Critical alerts accepted that no target that people read (Slack, PagerDuty, Rootly) has yet.'
+  ),
   undelivered_critical_oldest_age_seconds: gauge('Age of the oldest of them; 0 without any.'),
 
   discovery_targets: gauge('Targets known.', 'type', 'enabled'),
