@@ -77,11 +77,17 @@ export function letterOf(entry: Entry, failure: DeadLetter['failure'], at: numbe
 /** Attempts beyond this many are forgotten, oldest first. */
 export const attemptsKept = 50
 
+/** The store's record of an entry that waits; `id` is its delivery id. */
 export const entryId = (id: string): string => `entry/${id}`
+/** The record of a dead letter. Listed, they come in the order in which their deliveries were accepted. */
 export const deadId = (id: string): string => `dead/${id}`
+/** The record of a slot, which has a field for each entry that waits there. */
 export const slotId = (entry: Pick<Entry, 'target' | 'slot'>): string => `slot/${entry.target}/${entry.slot}`
+/** The record of what the target's kind remembers of a slot, such as the message that it edits. */
 export const memoryId = (entry: Pick<Entry, 'target' | 'slot'>): string => `memory/${entry.target}/${entry.slot}`
+/** The record of an alert: its last status, and a field for what each target has of it. */
 export const alertId = rememberedLast((fingerprint: string) => `alert/${fingerprint}`)
+/** The record of a publish key in the ledger: its last round, and how its parts ended. */
 export const ledgerId = rememberedLast((key: string) => `ledger/${key}`)
 /** Where it stands which body an `Idempotency-Key` came with last. */
 export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1', idempotencyKey)}`
@@ -131,6 +137,7 @@ export function newId(prefix: 'p' | 'd', now: number): string {
   return head.text + (made + 0x1000000).toString(36)
 }
 
+/** Where an entry stands in line: see `priorityOf`. */
 export function priority(entry: Entry): Priority {
   return priorityOf(entry.alerts)
 }
@@ -158,6 +165,7 @@ export function lanesFor(
   return distinct(standsForGroup(target) ? [...lanes, `group/${slot}`] : lanes)
 }
 
+/** The same for an entry, which carries its alerts. */
 export function lanesOf(target: Target, entry: Pick<Entry, 'peer' | 'slot' | 'alerts'>): readonly string[] {
   const fingerprints = entry.alerts.map(({ alert }) => alert.fingerprint)
   return lanesFor(target, entry, fingerprints)

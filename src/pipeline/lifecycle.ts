@@ -132,6 +132,7 @@ export function packState({ seq, has, sure, owed }: TargetState): string {
 
 let lastPacked: TargetState & { readonly text: string } = { seq: 0, sure: true, owed: false, text: '0 -!-' }
 
+/** Undefined for what is no such text: nothing is known then. */
 export function unpackState(packed: unknown): TargetState | undefined {
   if (typeof packed !== 'string') return undefined
   const gap = packed.indexOf(' ')

@@ -151,6 +151,7 @@ export function takeToken(live: LiveTarget, now: number): void {
   if (rate) live.bucket = take((live.bucket ??= fullBucket(rate, now)), rate, now)
 }
 
+/** Gives a token back that was taken or promised and is not used. */
 export function returnToken(live: LiveTarget, now: number): void {
   const rate = rateOf(live.target)
   if (rate && live.bucket) live.bucket = giveBack(live.bucket, rate, now)

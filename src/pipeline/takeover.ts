@@ -3,8 +3,10 @@ import { attemptsKept, type Entry, notificationOf } from './entry.js'
 import type { Job } from './job.js'
 import { isUnheard, merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
 
+/** Whether the target is told something of the alert. */
 export const tells = (step: Step): boolean => step === 'send' || step === 'fired_and_resolved'
 
+/** Whether it is told nothing, and waits for nothing of the alert any more. */
 export const isSettled = (step: Step): boolean => step === 'superseded' || step === 'resolved_not_wanted'
 
 /**
