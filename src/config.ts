@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import ipaddr from 'ipaddr.js'
 import Type, { type Static } from 'typebox'
-import { Duration, longestTimerMs, type Problem, type Reading, reader, SecretText, Size } from './schema.js'
+import { Duration, dnsLabel, longestTimerMs, type Problem, type Reading, reader, SecretText, Size } from './schema.js'
 
 const Text = (description: string, value?: string) => Type.String({ description, default: value })
 const Whole = (description: string, value: number, minimum = 0, maximum = 1_000_000) =>
@@ -145,7 +145,7 @@ function relations(config: Config): Problem[] {
     problems.push({ field: 'DRAIN_TIMEOUT', message: 'must be at most 24d', suggestion: 'write it as 20s' })
   if (config.BODY_LIMIT === 0)
     problems.push({ field: 'BODY_LIMIT', message: 'must be more than 0', suggestion: 'write it as 512KiB or 10MiB' })
-  if (!listOf(config.K8S_NAMESPACES).every(name => name === '*' || /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)))
+  if (!listOf(config.K8S_NAMESPACES).every(name => name === '*' || new RegExp(dnsLabel).test(name)))
     problems.push({
       field: 'K8S_NAMESPACES',
       message: 'has an entry that is not a namespace',

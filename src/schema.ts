@@ -21,6 +21,9 @@ export const sentenceOf = ({ field, message, suggestion }: Problem): string => `
 /** A timer of Node.js that is set for more than 2^31 ms rings at once. */
 export const longestTimerMs = 24 * 86_400_000
 
+/** What Kubernetes and DNS take as one part of a name, as a pattern: RFC 1123. */
+export const dnsLabel = '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+
 const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const sizeUnits = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, KB: 1e3, MB: 1e6, GB: 1e9 }
 

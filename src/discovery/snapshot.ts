@@ -1,4 +1,4 @@
-import type { Problem, Reading } from '../schema.js'
+import { dnsLabel, type Problem, type Reading } from '../schema.js'
 import { readTarget, type Target } from '../targets/target.js'
 import type { Invalid, Snapshot } from './contract.js'
 
@@ -26,7 +26,7 @@ export function readEntry(raw: unknown, fallbackName?: string, root = ''): Readi
 /** The name that an unreadable target was meant to have, if it is one that may be shown. */
 export function nameOf(raw: unknown, fallbackName?: string): string | undefined {
   const name = raw !== null && typeof raw === 'object' && 'name' in raw ? raw.name : fallbackName
-  return typeof name === 'string' && /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name) ? name : undefined
+  return typeof name === 'string' && new RegExp(dnsLabel).test(name) ? name : undefined
 }
 
 /**
