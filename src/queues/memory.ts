@@ -73,6 +73,8 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
     depths: () => settle().depths(),
     weakest: (target, limit) => settle().weakest(target, limit),
     async list(prefix, after, limit) {
+      // Who reads page after page lets others go on in between.
+      await new Promise(setImmediate)
       const now = Date.now()
       const found = [...records]
         .filter(([id, kept]) => id.startsWith(prefix) && (after === undefined || id > after) && alive(kept, now))

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { everyRecord } from '../../src/queues/contract.js'
 import { memoryStore } from '../../src/queues/memory.js'
 import { storeContract } from './contract.js'
 
@@ -20,4 +21,17 @@ t.test('it forgets what was not changed for longest when it is full', async t =>
 t.test('it says that nothing outlives it', async t => {
   const { backend, durable, shared } = memoryStore()
   t.strictSame({ backend, durable, shared }, { backend: 'memory', durable: false, shared: false })
+})
+
+t.test('whoever reads page after page keeps nobody waiting for all of them', async t => {
+  const store = memoryStore()
+  store.note(Array.from({ length: 2_000 }, (_, index) => ({ id: `dead/${index}`, set: { target: 'hook' } })))
+  let read = 0
+  let readMeanwhile: number | undefined
+  setImmediate(() => {
+    readMeanwhile = read
+  })
+  for await (const _ of everyRecord(store, 'dead/', [])) read++
+  t.equal(read, 2_000)
+  t.ok(readMeanwhile !== undefined && readMeanwhile < read)
 })
