@@ -64,3 +64,19 @@ export function commonOf(alerts: readonly Alert[], of: 'labels' | 'annotations')
     Object.entries(first?.[of] ?? {}).filter(([name, value]) => rest.every(alert => alert[of][name] === value))
   )
 }
+const readable = /^(\d{4})-(\d\d)-(\d\d)[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/
+const strict = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/
+
+/** Milliseconds since the epoch, NaN if it is no RFC 3339 time; that lets `t`, `z` and a blank for the T stand. */
+export function msOfTime(text: string): number {
+  const [time, year, month, day] = readable.exec(text) ?? []
+  // Date.parse takes 30 February for 2 March.
+  if (time === undefined || Number(day) > new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate())
+    return Number.NaN
+  return Date.parse(time)
+}
+
+/** An RFC 3339 time as every receiver reads it, Go among them; undefined if it is none, or written in another way. */
+export function timeAsRead(text: string): string | undefined {
+  return strict.test(text) && !Number.isNaN(msOfTime(text)) ? text.toUpperCase() : undefined
+}

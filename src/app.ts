@@ -88,6 +88,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
         { error: error.name, code: error.code, at: error.stack?.split('\n')[1]?.trim() },
         'a request failed'
       )
+    // Who is cut off while sending sees a broken connection, and tries again: what is left of the body is read over instead.
+    if (code === 'TOO_LARGE') reply.removeHeader('connection')
     const body = errorBody(code)
     return reply.code(body.statusCode as number).send(body)
   })

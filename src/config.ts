@@ -78,7 +78,7 @@ export const Config = Type.Object({
   BODY_LIMIT: Size({ description: 'Largest request body.', default: '10MiB' }),
   EGRESS_DENY: Text(
     'Address ranges (CIDR list) that are never connected to.',
-    '169.254.0.0/16,fe80::/10,fd00:ec2::254/128,100.100.100.200/32,192.0.0.192/32'
+    '169.254.0.0/16,fe80::/10,fd00:ec2::254/128,fd20:ce::254/128,100.100.100.200/32,168.63.129.16/32,192.0.0.192/32'
   ),
   EGRESS_ALLOW: Text('Exceptions to EGRESS_DENY (CIDR list).', ''),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Text('OTLP/HTTP endpoint for traces. Unset: tracing is off.'))

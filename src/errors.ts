@@ -17,7 +17,7 @@ export const errorTable = {
   NO_ENABLED_TARGETS: [503, 'no target is enabled'],
   QUEUE_UNAVAILABLE: [503, 'some targets failed and the alert cannot be kept for them: try again'],
   OVERLOADED: [503, 'too much is under way: try again'],
-  NOT_READY: [503, 'the targets are not known yet: try again'],
+  NOT_READY: [503, 'the targets are not known yet, or the queue is not open: try again'],
   DRAINING: [503, 'the service is shutting down: try again'],
   PUBLISH_TIMEOUT: [504, 'no target answered in time']
 } as const satisfies Record<string, readonly [status: number, message: string]>

@@ -66,6 +66,12 @@ async function entriesInDirectory(path: string): Promise<Entry[]> {
   const entries: Entry[] = []
   for (const file of await targetFiles(path)) {
     try {
+      // To read a pipe would wait for ever, and a device has no end.
+      if (!(await stat(join(path, file))).isFile()) {
+        const problem = { field: file, message: 'is no file', suggestion: 'move it elsewhere' }
+        entries.push({ key: file, source: file, reading: refused(problem) })
+        continue
+      }
       const document = readDocument(await readFile(join(path, file), 'utf8'), file)
       const fallback = basename(file, extname(file))
       const raw = document.ok ? document.value : undefined

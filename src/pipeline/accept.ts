@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox'
-import { Alert, type AlertStatus, Classification, commonOf, type Notification } from '../alert.js'
+import { Alert, type AlertStatus, Classification, commonOf, msOfTime, type Notification, timeAsRead } from '../alert.js'
 import { fingerprintOf } from '../fingerprint.js'
+
 import { type Problem, type Reading, reader } from '../schema.js'
 import { optionsFromBody, type PublishOptions } from './options.js'
 import { turn } from './turn.js'
@@ -8,6 +9,9 @@ import { turn } from './turn.js'
 const oneHourMs = 3_600_000
 /** In UTF-16 units. Alertmanager's have 16. */
 const longestFingerprint = 256
+
+/** No target has a longer name, and what is not found is repeated in the answer. */
+const longestName = 253
 
 const TextMap = (description: string) => Type.Record(Type.String(), Type.String(), { description })
 
@@ -46,7 +50,7 @@ export const Envelope = Type.Object({
   group_labels: Type.Optional(TextMap('A map of names to texts: labels that all of the group have, for titles.')),
   external_url: Type.Optional(Type.String({ description: 'A text: where the sender can be looked at.' })),
   target_names: Type.Optional(
-    Type.Array(Type.String(), {
+    Type.Array(Type.String({ maxLength: longestName }), {
       maxItems: 10_000,
       description: 'A list of names. Required on the named route; narrows the others. Never empty.'
     })
@@ -282,15 +286,18 @@ function ruleProblems(raw: unknown, field: string, now: number): Problem[] {
   }
   if (raw.status === undefined || (raw.status !== 'firing' && raw.status !== 'resolved'))
     problems.push(badStatus(`${field}.status`))
-  const startsAt = timeOf(raw.starts_at)
-  const endsAt = timeOf(raw.ends_at)
+  const startsAt = msOf(raw.starts_at)
+  const endsAt = msOf(raw.ends_at)
   if (Number.isNaN(startsAt)) problems.push(badTime(`${field}.starts_at`))
   if (Number.isNaN(endsAt)) problems.push(badTime(`${field}.ends_at`))
   if (endsAt !== undefined && endsAt < (startsAt ?? now)) {
     problems.push({
       field: `${field}.ends_at`,
       message: 'is before starts_at',
-      suggestion: 'send the time at which the alert ended'
+      suggestion:
+        startsAt === undefined
+          ? 'send starts_at as well: it is now by default'
+          : 'send the time at which the alert ended'
     })
   }
   if (startsAt !== undefined && startsAt > now + oneHourMs) {
@@ -320,25 +327,25 @@ function complete(input: AlertInput, now: number): Alert {
     status,
     labels,
     annotations: input.annotations ?? {},
-    starts_at: starts_at ?? new Date(now).toISOString(),
-    ...(ends_at === undefined ? (status === 'resolved' ? { ends_at: new Date(now).toISOString() } : {}) : { ends_at }),
+    starts_at: starts_at === undefined ? new Date(now).toISOString() : readable(starts_at),
+    ...(ends_at !== undefined
+      ? { ends_at: readable(ends_at) }
+      : status === 'resolved'
+        ? { ends_at: new Date(now).toISOString() }
+        : {}),
     ...(generator_url ? { generator_url } : {}),
     ...(classification ? { classification } : {}),
     ...(enrichment ? { enrichment } : {})
   }
 }
 
-const rfc3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/
-
 /** Milliseconds since the epoch; undefined if absent, NaN if it is no RFC 3339 time. */
-function timeOf(raw: unknown): number | undefined {
-  if (raw === undefined) return undefined
-  const [time, year, month, day] = (typeof raw === 'string' && rfc3339.exec(raw)) || []
-  // Date.parse takes 30 February for 2 March.
-  if (time === undefined || Number(day) > new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate())
-    return Number.NaN
-  return Date.parse(time)
+function msOf(raw: unknown): number | undefined {
+  return raw === undefined ? undefined : typeof raw === 'string' ? msOfTime(raw) : Number.NaN
 }
+
+/** A time that was found to be one, as every receiver reads it. */
+const readable = (time: string): string => timeAsRead(time) ?? new Date(msOfTime(time)).toISOString()
 
 const tooDeep = (field: string): Problem => ({
   field,

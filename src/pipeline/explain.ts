@@ -1,7 +1,7 @@
 import Type, { type Static } from 'typebox'
 import type { Alert, Notification } from '../alert.js'
 import type { Fields, Store } from '../queues/contract.js'
-import { redact } from '../secret.js'
+import { redact, secretsIn } from '../secret.js'
 import type { Memory, Message, WireRequest } from '../targets/contract.js'
 import { type Line, openLine } from '../targets/send.js'
 import { chooseAmongAll } from './elsewhere.js'
@@ -154,14 +154,16 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
   }
 
   function shown(request: WireRequest, live: LiveTarget, line: Line): Static<typeof ExplainedRequest> {
-    const { secrets } = live.target
+    const { secrets, settings } = live.target
     const clean = (text: string) => redact(text, secrets)
+    // Values of headers may be as plain as a team's name, which alerts carry as well, and no kind writes them into a body.
+    const inBody = secretsIn({ ...settings, headers: undefined })
     return {
       method: request.method,
       // A URL may be the secret itself, as Slack's is: the origin tells enough then.
       url: secrets.some(leadsOn) ? `${request.origin}/[secret]` : `${request.origin}${clean(request.path)}`,
       headers: headersOf(request, live, line),
-      body: clean(request.body?.toString() ?? ''),
+      body: redact(request.body?.toString() ?? '', inBody),
       body_bytes: request.body === undefined ? 0 : Buffer.byteLength(request.body)
     }
   }

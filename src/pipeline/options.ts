@@ -6,7 +6,10 @@ import { Duration, type Reading, reader } from '../schema.js'
 export const PublishOptions = Type.Object(
   {
     timeout: Type.Optional(
-      Duration({ description: 'Longest that this publish may take, e.g. 10s. Default: PUBLISH_TIMEOUT.' })
+      Duration({
+        description:
+          'Longest that this publish may take, e.g. 10s: more than 0 and at most 1h. Default: PUBLISH_TIMEOUT.'
+      })
     ),
     max_concurrent: Type.Optional(
       Type.Integer({

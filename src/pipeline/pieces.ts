@@ -21,11 +21,12 @@ export async function parseInTurns(bytes: Buffer): Promise<unknown> {
   const { rest, pieces } = cut(bytes)
   const body: unknown = JSON.parse(rest.toString())
   const list = (body as { alerts?: unknown } | null)?.alerts
-  if (!Array.isArray(list)) return body
+  // Under another spelling of its name a later list is the one that counts.
+  if (!Array.isArray(list) || list.length > 0) return body
   for (const [index, piece] of pieces.entries()) {
     if (index > 0) await turn()
     const alerts = JSON.parse(`[${piece}]`) as unknown[]
-    if (index > 0 && alerts.length === 0) throw new SyntaxError('a comma after the last alert')
+    if (alerts.length === 0 && pieces.length > 1) throw new SyntaxError('a comma without an alert')
     for (const alert of alerts) list.push(alert)
   }
   return body

@@ -175,7 +175,7 @@ const lastMs = Date.parse('9999-12-31T23:59:59.999Z')
 function timeOf(written: string, fallbackMs: number): { ms: number; text: string } {
   const ms = Date.parse(written)
   if (!(ms >= firstMs && ms <= lastMs)) return { ms: fallbackMs, text: new Date(fallbackMs).toISOString() }
-  return { ms, text: time(written)?.toUpperCase() ?? new Date(ms).toISOString() }
+  return { ms, text: time(written) ?? new Date(ms).toISOString() }
 }
 
 /** What was added upstream, as annotations: labels are the alert's identity. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Alert, type AlertStatus, statusOf } from '../alert.js'
+import { type Alert, type AlertStatus, statusOf, timeAsRead } from '../alert.js'
 import type { Message, Part } from './contract.js'
 
 /** What incident tools have in common: one alert or one group becomes one incident, found again by a key. */
@@ -78,26 +78,32 @@ export interface Link {
 }
 
 /** The runbook, the dashboard and the source of an alert (or of a group's common annotations), where they are web links. */
-export function linksOf(annotations: Readonly<Record<string, string>>, source: string | undefined): Link[] {
+export function linksOf(
+  annotations: Readonly<Record<string, string>>,
+  source: string | undefined,
+  truncated: (field: string) => void
+): Link[] {
   const candidates = [
     { href: annotations.runbook_url, text: 'Runbook' },
     { href: annotations.dashboard_url, text: 'Dashboard' },
     { href: source, text: 'Source' }
   ]
+  if (candidates.some(({ href = '' }) => href.length > longestUrl)) truncated('links')
   return candidates.flatMap(({ href, text }) => (webUrl(href) ? [{ href: href!, text }] : []))
 }
 
+const longestUrl = 2048
+
 /** The text if it is an http or https URL that a vendor will take: a cut URL is none, so a longer one is left out. */
 export function webUrl(text: string | undefined): string | undefined {
-  return text !== undefined && text.length <= 2048 && /^https?:\/\/\S+$/i.test(text) && URL.canParse(text)
+  return text !== undefined && text.length <= longestUrl && /^https?:\/\/\S+$/i.test(text) && URL.canParse(text)
     ? text
     : undefined
 }
 
 /** The text if it is an RFC 3339 time; Alertmanager bodies are delivered with odd ones, which vendors would refuse. */
 export function time(text: string | undefined): string | undefined {
-  const form = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i
-  return text !== undefined && form.test(text) && !Number.isNaN(Date.parse(text)) ? text : undefined
+  return text === undefined ? undefined : timeAsRead(text)
 }
 
 /** When the first alert that fires began, else the first of all; undefined if none tells. */

@@ -211,7 +211,7 @@ function changeEvent(message: Message, alert: Alert, room: Room): object {
       timestamp: end([alert]) ?? beginning([alert]),
       custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
     },
-    links: linksOf(alert.annotations, alert.generator_url)
+    links: linksOf(alert.annotations, alert.generator_url, message.truncated)
   }
 }
 
@@ -220,7 +220,7 @@ function context(message: Message, annotations: Readonly<Record<string, string>>
   return {
     client: 'alert-fanout',
     client_url: webUrl(message.notification.external_url),
-    links: linksOf(annotations, source),
+    links: linksOf(annotations, source, message.truncated),
     // PagerDuty shows images from https only.
     images: snapshot?.startsWith('https:') ? [{ src: snapshot, href: snapshot, alt: 'Grafana snapshot' }] : []
   }

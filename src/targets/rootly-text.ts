@@ -38,8 +38,8 @@ export function subjectOf(message: Message, per: RootlySettings['per']): Subject
   // A group of one is told as fully as the alert itself.
   const single = per === 'alert' || (alerts.length === 1 && notification.truncated_alerts === 0)
   const links = single
-    ? linksOf(alert.annotations, alert.generator_url)
-    : linksOf(notification.common_annotations, notification.external_url)
+    ? linksOf(alert.annotations, alert.generator_url, message.truncated)
+    : linksOf(notification.common_annotations, notification.external_url, message.truncated)
   const linked = links.map(({ href, text }) => `[${text}](<${href}>)`).join(' · ')
   const body = single ? aboutAlert(alert, message, linked) : aboutGroup(message, linked)
   return {

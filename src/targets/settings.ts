@@ -1,5 +1,5 @@
 import Type, { type Static, type TProperties } from 'typebox'
-import { Duration, longestTimerMs, type Problem, SecretText } from '../schema.js'
+import { Duration, dnsLabel, longestTimerMs, type Problem, SecretText } from '../schema.js'
 import type { Secret } from '../secret.js'
 import { keyOf } from './hmac.js'
 import { tlsProblems } from './tls.js'
@@ -65,7 +65,7 @@ const statusCode = Type.Integer({ minimum: 100, maximum: 599 })
 /** What every target may say of itself, whatever its type. A kind adds its `type`, its `url` and its own fields. */
 export const commonSettings = {
   name: Type.String({
-    pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$',
+    pattern: dnsLabel,
     description: 'a DNS-1123 label: lower case letters, digits and -'
   }),
   enabled: Type.Boolean({ default: true }),
@@ -132,7 +132,7 @@ const ownOfConnection = new Set(
 
 /** Common rules that a schema cannot say: what no request or connection could carry, and times that would never end. */
 export function commonProblems(settings: TargetSettings & { token?: Secret }, root: string): Problem[] {
-  const { headers = {}, auth, token, timeout, rate_limit, tls } = settings
+  const { name, headers = {}, auth, token, timeout, rate_limit, tls } = settings
   const problems: Problem[] = []
   const at = (name: string) => (root === '' ? name : `${root}.${name}`)
   const checkName = (field: string, name: string) => {
@@ -178,6 +178,8 @@ export function commonProblems(settings: TargetSettings & { token?: Secret }, ro
     checkKey('auth.secret', auth.secret)
     checkKey('auth.previous_secret', auth.previous_secret)
   }
+  if (name === 'health')
+    problems.push({ field: at('name'), message: 'is the name of a route', suggestion: 'take another' })
   checkTime('timeout', timeout)
   checkTime('rate_limit.per', rate_limit?.per)
   return tls ? [...problems, ...tlsProblems(tls, at)] : problems

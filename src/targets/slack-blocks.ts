@@ -164,7 +164,7 @@ function alertText(alert: Alert, max: number, message: Message): string {
   room -= state.length + 10
 
   const links: string[] = []
-  for (const { href, text } of linksOf(alert.annotations, alert.generator_url)) {
+  for (const { href, text } of linksOf(alert.annotations, alert.generator_url, message.truncated)) {
     const link = linkTo(href, text)
     if (link.length < room / 2) {
       links.push(link)

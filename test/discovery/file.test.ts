@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -52,6 +53,17 @@ t.test('an entry that is wrong is told apart and hides none of the others', asyn
       ['targets.yaml targets[5]', 'a', false, 'name']
     ]
   )
+})
+
+t.test('a pipe or a device in a directory is told, and not read', async t => {
+  const dir = t.testdir({ 'a.yaml': JSON.stringify(hook('a')), 'z.json': t.fixture('symlink', '/dev/zero') })
+  execFileSync('mkfifo', [join(dir, 'f.yaml')])
+  const { latest, names } = await open(t, dir)
+  t.strictSame(names(), ['a'])
+  t.match(latest().invalid, [
+    { source: 'f.yaml', problems: [{ message: 'is no file' }] },
+    { source: 'z.json', problems: [{ message: 'is no file' }] }
+  ])
 })
 
 t.test('a change is found, and what did not change stays the same object', async t => {
@@ -149,7 +161,7 @@ t.test(
       latest().invalid.map(({ source, name, problems }) => [source, name, problems[0]?.field, problems[0]?.message]),
       [
         ['broken.json', 'broken', 'broken.json', 'is not valid YAML or JSON (line 1, column 10): missing char'],
-        ['folder.yaml', undefined, 'folder.yaml', 'cannot be read (EISDIR)']
+        ['folder.yaml', undefined, 'folder.yaml', 'is no file']
       ]
     )
   }

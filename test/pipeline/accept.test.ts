@@ -173,11 +173,24 @@ t.test('a start up to an hour ahead is taken for a clock that is off', async t =
   t.ok(take({ alert: { ...own, starts_at: '2026-11-20T18:20:00.123456789+00:00' } }))
 })
 
+t.test('a time goes on as every receiver reads it', async t => {
+  for (const [written, read] of [
+    ['2026-11-20 18:00:00z', '2026-11-20T18:00:00.000Z'],
+    ['2026-11-20t18:00:00z', '2026-11-20T18:00:00Z'],
+    ['2026-11-20T18:00:00.1234567891Z', '2026-11-20T18:00:00.123Z'],
+    ['2026-11-20T18:00:00.123456789+01:00', '2026-11-20T18:00:00.123456789+01:00']
+  ]) {
+    const alert = { ...own, status: 'resolved', starts_at: written, ends_at: written }
+    t.match(take({ alert }).notification.alerts, [{ starts_at: read, ends_at: read }])
+  }
+})
+
 const name = ['alert.alert_name', 'is required', 'send alert_name, or an alertname label']
 const status = ['alert.status', 'is not an alert status', 'use firing or resolved']
 const time = (field: string) => [`alert.${field}`, 'is not an RFC 3339 time', 'write it as 2026-11-20T18:17:30Z']
 const texts = (field: string) => [`alert.${field}`, 'must be object', 'a map of names to texts']
 const ended = ['alert.ends_at', 'is before starts_at', 'send the time at which the alert ended']
+const endedEarly = ['alert.ends_at', 'is before starts_at', 'send starts_at as well: it is now by default']
 const ahead = ['alert.starts_at', 'is more than 1 h ahead', 'check the clock, and that the time has its zone']
 
 for (const [what, alert, expected] of [
@@ -206,11 +219,12 @@ for (const [what, alert, expected] of [
   ['a start that is only a day', { starts_at: '2026-11-20' }, time('starts_at')],
   ['a start on a day that is none', { starts_at: '2026-02-30T00:00:00Z' }, time('starts_at')],
   ['a start in a month that is none', { starts_at: '2026-13-01T00:00:00Z' }, time('starts_at')],
+  ['a start in an hour that is none', { starts_at: '2026-11-19T24:00:00Z' }, time('starts_at')],
   ['a start that is a number', { starts_at: 1_700_000_000 }, time('starts_at')],
   ['a start that is empty', { starts_at: '' }, time('starts_at')],
   ['an end that is no time', { ends_at: 'soon' }, time('ends_at')],
   ['an end before the start', { starts_at: '2026-11-20T18:17:30Z', ends_at: '2026-11-20T18:17:29Z' }, ended],
-  ['an end before a start that is now', { ends_at: '2026-11-20T18:19:59Z' }, ended],
+  ['an end before a start that is now', { ends_at: '2026-11-20T18:19:59Z' }, endedEarly],
   ['a start too far ahead', { starts_at: '2026-11-20T19:20:01Z' }, ahead],
   [
     'a generator URL that is none',

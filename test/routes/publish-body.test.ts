@@ -1,5 +1,7 @@
+import { connect } from 'node:net'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { until } from '../support/looks.js'
 import { openPost } from '../support/raw.js'
 import { alertmanagerBody, oneAlert, publishPaths, type Reply, startTestService } from '../support/service.js'
 import { startStandIn } from '../support/stand-in.js'
@@ -148,6 +150,26 @@ t.test('a body above BODY_LIMIT is refused, whether it says its length or not', 
   refused(t, await chunked.answer, 413, 'TOO_LARGE', 'counted while reading, before its end')
   chunked.request.destroy()
   t.equal((await service.post(publishPaths.all, fitting)).body.code, 'NO_ENABLED_TARGETS', 'the next one is served')
+})
+
+t.test('whoever sends more than BODY_LIMIT in one go gets an answer, not a broken connection', async t => {
+  const service = await startTestService(t, { targets: [], env: { BODY_LIMIT: '4KiB' } })
+  const { hostname, port } = new URL(service.url)
+  for (let times = 0; times < 20; times++) {
+    const socket = connect(Number(port), hostname)
+    let answer = ''
+    socket.setEncoding('utf8').on('data', text => (answer += text))
+    const bytes = Buffer.alloc(8 * 1024 * 1024, ' ')
+    socket.write(`POST ${publishPaths.all} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n`)
+    socket.write(`content-length: ${bytes.length}\r\n\r\n`)
+    const error = await new Promise<Error | undefined | null>(resolve =>
+      socket.once('error', resolve).write(bytes, resolve)
+    )
+    t.notOk(error, 'all is taken')
+    await until('it is answered', () => answer.includes('TOO_LARGE'))
+    t.match(answer, /^HTTP\/1.1 413 /)
+    socket.destroy()
+  }
 })
 
 t.test('a body of 10 MiB is taken, one of a byte more is not', async t => {

@@ -198,6 +198,13 @@ t.test('explain tells what fired and resolved unheard as it would be sent, and c
   t.match(hook, { target_name: 'hook', alerts: 1, requests: [{ body: /"fired_and_resolved":true/ }] })
 })
 
+t.test('explain shows what an alert says, though a header of the target says the same', async t => {
+  const targets = [{ name: 'hook', type: 'webhook', url: 'http://127.0.0.1:1/', headers: { 'X-Team': 'ops' } }]
+  const service = await startTestService(t, { targets })
+  const { results } = (await service.post(publishPaths.explain, oneAlert('DevopsDown'))).body
+  t.match(results[0].requests, [{ headers: { 'x-team': '[secret]' }, body: /DevopsDown/ }])
+})
+
 t.test('explain tells of a target that asked to be left alone', async t => {
   const busy = await startStandIn(t, { status: 429, headers: { 'retry-after': '60' } })
   const service = await startTestService(t, { targets: [{ name: 'busy', type: 'webhook', url: busy.url }] })

@@ -111,6 +111,14 @@ t.test('the severity is the classification’s, else the label’s, in PagerDuty
   }
 })
 
+t.test('a link that is too long for it is left out and counted', async t => {
+  const truncated: string[] = []
+  const alert = alertOf({ generator_url: `https://prometheus.example.com/graph?g0.expr=${'x'.repeat(2048)}` })
+  const message = messageOf({ alerts: [alert], truncated: field => truncated.push(field) })
+  t.notMatch(JSON.stringify(eventOf(requestsOf(message)[0]).links), 'xxxx')
+  t.strictSame(truncated, ['links'])
+})
+
 t.test('per group, an unknown severity is an error, not to be hidden by a known one', async t => {
   const cases = [
     [['emergency', 'info', 'info'], 'error', ['severity']],

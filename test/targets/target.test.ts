@@ -112,6 +112,7 @@ for (const [what, settings, expected] of [
     { headers: { 'X-A': 'topsecret', 'X-B': 'b', 'x-a': 'topsecret' } },
     'headers.x-a is given twice, in two spellings'
   ],
+  ['the name of a route', { name: 'health' }, 'name is the name of a route'],
   ['a header with a newline', { headers: { 'X-A': 'topsecret\n' } }, 'headers.X-A cannot stand in a header'],
   ['a header beyond Latin-1', { headers: { 'X-A': '🙂' } }, 'headers.X-A cannot stand in a header'],
   ['a token with a newline', { auth: { type: 'bearer', token: 'topsecret\n' } }, 'auth.token cannot stand in a header'],
