@@ -1,9 +1,10 @@
 import type { Address } from './address.js'
 import type { Memory, Message, OpenTarget, WireRequest } from './contract.js'
+import { failure } from './failures.js'
 import { beginning, sha256 } from './incident.js'
 import type { RootlySettings } from './rootly.js'
 import { resolutionOf, type Subject, statusIn, subjectOf } from './rootly-text.js'
-import { document, rootlyHeaders as headers, judge, type Seen, seenIn } from './rootly-wire.js'
+import { document, rootlyHeaders as headers, isList, judge, type Seen, seenIn } from './rootly-wire.js'
 import { gravest, isKnown } from './severity.js'
 import { json } from './text.js'
 
@@ -86,6 +87,7 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
           return verdict.kind === 'delivered' ? { ...verdict, memory: remember(message, seen?.id) } : verdict
         case 'find': {
           if (verdict.kind !== 'delivered') return verdict
+          if (!isList(answer)) return failure('connection', 'Rootly’s list of incidents could not be read')
           const found = seenIn(answer).find(one => isOpen(one) && one.text.includes(keyOf(message)))
           if (resolved && !found) return { kind: 'delivered', memory: {} }
           const next = resolved ? resolve(message, found!.id) : found ? update(message, found.id) : create(message)

@@ -47,6 +47,15 @@ export function seenIn({ body }: WireAnswer): Seen[] {
   }
 }
 
+/** Whether the answer lists resources at all, none perhaps: one that broke off tells nothing of what is there. */
+export function isList(answer: WireAnswer): boolean {
+  try {
+    return Array.isArray((JSON.parse(answer.body) as { data?: unknown } | null)?.data)
+  } catch {
+    return seenIn(answer).length > 0
+  }
+}
+
 /** Rootly's ids are UUIDs; anything of that sort goes into a path and a record. */
 const idForm = /^[\w-]{1,100}$/
 

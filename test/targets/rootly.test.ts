@@ -98,6 +98,16 @@ async function rootlyServer(t: { teardown(run: () => unknown): void }, cutAt = 2
   return { url, incidents, alerts, calls, deliver, memoryOf }
 }
 
+t.test('a list of incidents that broke off is none: nothing is taken for closed, or opened anew', async t => {
+  const target = targetOf({})
+  for (const state of ['firing-1', 'resolved-2'] as const) {
+    const message = messageOf({ notification: notificationOf(state), mayHave: true })
+    const [find] = target.wire.requests(message)
+    for (const body of ['', '{"data":', '{"errors":[]}', '<html>'])
+      t.match(target.wire.answer!(answerOf(200, body), message, find!), { kind: 'failed', reason: 'connection' })
+  }
+})
+
 t.test('a firing alert opens an incident', async t => {
   const target = targetOf({
     severity_ids: { critical: 'sev-1' },
