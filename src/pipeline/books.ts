@@ -101,7 +101,7 @@ export function createBooks(deps: BooksDeps): Books {
 
     addOutcomes(changes, entry, outcome) {
       for (const ref of entry.refs) {
-        const set = { [outcomeField(entry.target)]: outcome }
+        const set = { [outcomeField(entry.target, ref)]: outcome }
         changes.push({ id: outcomeId(ref, entry.part), set, expiresAt: now() + ledgerMs })
       }
     },

@@ -103,8 +103,12 @@ const targetField = rememberedText(target => `t:${target}`)
  */
 export const stateField = (target: string, peer?: string): string =>
   targetField(peer === undefined ? target : `${target}/${peer}`)
-/** The field of an outcome's record that tells how the target's part ended. */
-export const outcomeField = rememberedText(target => `${target}/`)
+const outcomesOf = rememberedText(target => `${target}/`)
+/**
+ * The field of an outcome's record that tells how the target's part ended in that round: an attempt may end when the key
+ * has a newer round already, which knows nothing of it.
+ */
+export const outcomeField = (target: string, { round }: Ref): string => outcomesOf(target) + round
 /**
  * Where the outcome of a part stands: beside what is known of its key, or for one of many parts in a record of its own,
  * since thousands of parts in one record would have it copied thousands of times.

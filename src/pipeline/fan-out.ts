@@ -315,6 +315,7 @@ export class FanOut {
 
   #jobOf({ choice, parts, entrance, tickets, late }: Running, index: number): Job {
     const { live, heldBack, ifOwed, stillFiring = 0 } = choice as Send
+    const isOwedOnly = (choice as Send).stillFiring !== undefined
     const part = parts[index]!
     const { request, notification, admission, publishId, acceptedAt, until, hurry } = this.plan
     const { seq } = admission
@@ -336,7 +337,8 @@ export class FanOut {
         publish_id: publishId,
         base: this.#base,
         traceparent: request.traceparent,
-        refs: this.#refs,
+        // Who is only told what it is owed may come to want all of it, and is asked anew then.
+        refs: isOwedOnly ? noRefs : this.#refs,
         accepted_at: acceptedAt,
         due_at: acceptedAt,
         tries: 0,

@@ -14,7 +14,7 @@ export function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined
   if (!ledger) return undefined
   const [ref] = entry.refs
   if (!ref) return undefined
-  const outcome = ledger[outcomeField(live.name)]
+  const outcome = ledger[outcomeField(live.name, ref)]
   return outcome === undefined ? undefined : readOutcome(outcome as Outcome, live.target.version)
 }
 

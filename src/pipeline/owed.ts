@@ -106,7 +106,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       store.mark(alertId(alert.fingerprint), field, stateAt(index), at + stateMs[alert.status])
     }
     for (const ref of entry.refs)
-      store.mark(outcomeId(ref, entry.part), outcomeField(entry.target), outcome, at + ledgerMs)
+      store.mark(outcomeId(ref, entry.part), outcomeField(entry.target, ref), outcome, at + ledgerMs)
   }
 
   async function ownAll(

@@ -40,6 +40,11 @@ export interface Recall {
 }
 
 export function createRecall(store: Store): Recall {
+  /** What a kind remembers is not known while the store is away, which is not the same as that there is nothing. */
+  async function doubtIfAway({ entry, live }: Job): Promise<void> {
+    if (!live.target.wire.forgets && !(await store.status()).available) entry.may_have = true
+  }
+
   return {
     already({ fresh, records, live, entry }) {
       if (!fresh || !records || !live.target.wire.forgets) return undefined
@@ -61,9 +66,9 @@ export function createRecall(store: Store): Recall {
         ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
       ]
-      const field = outcomeField(entry.target)
       const ofState = stateField(entry.target, entry.peer)
-      const isDelivered = (ledger: Fields | undefined): boolean => typeof ledger?.[field] === 'string'
+      const isDelivered = (ref: Ref, ledger: Fields | undefined): boolean =>
+        typeof ledger?.[outcomeField(entry.target, ref)] === 'string'
       const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
         entry.part === '' && ledger !== undefined && roundOf(ledger)?.round !== round
       const read = (records: readonly (Fields | undefined)[]): Known => {
@@ -76,13 +81,21 @@ export function createRecall(store: Store): Recall {
           memory: (records[1] ?? {}) as Memory,
           ledger: job.stored ? undefined : records[2],
           stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
-          deliveredElsewhere: job.stored && refs.length > 0 && refs.every((_, index) => isDelivered(ledgers[index])),
+          deliveredElsewhere:
+            job.stored && refs.length > 0 && refs.every((ref, index) => isDelivered(ref, ledgers[index])),
           states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[ofState])),
           ended: hasMissedSome(job) ? alerts.map((_, index) => isEnd(records[3 + index]?.k)) : undefined
         }
       }
       const records = store.read(ids, store.shared ? needed(job) : undefined)
-      return records instanceof Promise ? records.then(read, () => read([])) : read(records)
+      if (!(records instanceof Promise)) return read(records)
+      return records.then(
+        async found => {
+          await doubtIfAway(job)
+          return read(found)
+        },
+        () => read([])
+      )
     }
   }
 }
@@ -100,7 +113,7 @@ function needed(job: Job): (readonly string[] | undefined)[] {
   const { entry, stored } = job
   const state = stateField(entry.target, entry.peer)
   const ofAlert = hasMissedSome(job) ? [state, 'k'] : [state]
-  const ofKey = ['m', outcomeField(entry.target)]
-  const first = stored ? undefined : ofKey
-  return [undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...entry.refs.map(() => ofKey)]
+  const ofKeys = entry.refs.map(ref => ['m', outcomeField(entry.target, ref)])
+  const first = stored ? undefined : ofKeys[0]
+  return [undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...ofKeys]
 }

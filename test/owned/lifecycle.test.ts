@@ -233,6 +233,38 @@ onEachQueue(t, 'a retry for a group and a new alert of it do not pass each other
   t.same(actions, ['trigger', 'resolve', 'resolve', 'trigger'])
 })
 
+onEachQueue(t, 'a re-fire that comes while its end is on its way is told, whatever that comes to', async (t, queue) => {
+  const slow = gate()
+  const hook = await startStandIn(t, { status: 503 })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, ACK_TIMEOUT: '100ms' },
+    targets: [webhook('hook', hook.url)]
+  })
+  await publish(service, group('g', 'A'))
+  hook.answer((_, index) => (index === 0 ? slow.answer() : {}))
+  t.match((await publish(service, group('g', '-A'))).body.results, [{ queued: true }])
+  t.match((await publish(service, group('g', 'A'))).body.results, [{ queued: true }])
+  slow.open({})
+  await workedOff(service)
+  t.same(told(hook).slice(1), ['!-A', 'A'])
+})
+
+onEachQueue(t, 'who was only owed an end is told of the rest when it is asked for again', async (t, queue) => {
+  const hook = await startStandIn(t)
+  const target = (enabled: boolean) => [webhook('hook', hook.url, { enabled }), webhook('other', hook.url)]
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: target(true) })
+  await publish(service, group('g', 'A'))
+  await service.retarget(target(false))
+  t.match((await publish(service, group('g', '-A', 'B'))).body.results, [{ skip_reason: 'disabled', queued: true }, {}])
+  await service.retarget(target(true))
+  await workedOff(service)
+  const again = await publish(service, group('g', '-A', 'B'))
+  t.match(again.body.results, [
+    { success: true, deduplicated: undefined },
+    { success: true, deduplicated: true }
+  ])
+})
+
 onEachQueue(t, 'what waits is merged up to 1,000 alerts, and each is told once all the same', async (t, queue) => {
   const hook = await startStandIn(t, { status: 503 })
   const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
