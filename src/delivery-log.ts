@@ -110,12 +110,14 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
 
   return {
     settled(job, result) {
-      // What was refused became a dead letter, and what an earlier request did is logged already.
-      if (result === untouched || result.kind === 'refused' || ('recorded' in result && result.recorded)) return
-      const failure =
-        result.kind === 'nothing' ? whyNothing[result.step] : result.kind === 'delivered' ? undefined : result.failure
-      const logged = put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
-      if (result.kind === 'delivered') tookPlace(logged, job, result.statusCode)
+      // What an earlier request did is logged already, and what was refused as a dead letter.
+      if (result === untouched || ('recorded' in result && result.recorded)) return
+      if (result.kind !== 'refused') {
+        const failure =
+          result.kind === 'nothing' ? whyNothing[result.step] : result.kind === 'delivered' ? undefined : result.failure
+        const logged = put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
+        if (result.kind === 'delivered') tookPlace(logged, job, result.statusCode)
+      }
       for (const { id } of job.folded) {
         const waiting = owed.get(id)
         if (!waiting || id === job.entry.id) continue

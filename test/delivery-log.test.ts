@@ -180,6 +180,14 @@ t.test('an entry that another one took over and that is still owed says where it
   t.match(log.get('b'), { state: 'nothing', error_reason: 'merged', error: 'it goes on as delivery a' })
 })
 
+t.test('an entry that another one took over and that was refused then waits no more', async t => {
+  const log = createDeliveryLog({ now: () => start })
+  for (const id of ['a', 'b']) log.settled(job(id), { kind: 'queued', id, attempts: 1, durationMs: 5 })
+  const failure = { type: 'permanent', reason: 'client_error', message: 'no' } as const
+  log.settled(job('a', { folded: ['a', 'b'] }), { kind: 'refused', failure, attempts: 2, durationMs: 5 })
+  t.match(log.get('b'), { state: 'nothing', error_reason: 'merged', finished_at: '2026-11-20T18:00:00.000Z' })
+})
+
 t.test('of a storm only so many fingerprints are remembered, and how many there were', async t => {
   const log = createDeliveryLog({ now: () => start })
   const fingerprints = Array.from({ length: 20_000 }, (_, index) => `f${index}`)

@@ -20,7 +20,7 @@ export interface LetterFilter {
 }
 
 export interface ReplayOptions {
-  /** Leaves out letters whose alerts have all resolved since. */
+  /** Leaves out firings that have resolved since, and letters that have nothing else. */
   readonly skipResolved: boolean
   /** Counts only. */
   readonly dryRun: boolean
@@ -122,7 +122,8 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
     const nextAt = new Map<string, number>()
     for await (const letter of letters) {
       matched++
-      if (options.skipResolved && (await hasResolved(letter))) {
+      const alerts = options.skipResolved ? await unresolved(letter) : letter.alerts
+      if (alerts.length === 0) {
         skippedResolved++
         if (!options.dryRun) events.replayed(letter.target, 'skipped_resolved')
         continue
@@ -134,10 +135,14 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
       const dueAt = Math.max(now(), nextAt.get(letter.target) ?? 0)
       const ledgers = await store.read(letter.refs.map(ref => ledgerId(ref.key)))
       const current = letter.refs.filter(({ round }, index) => roundOf(ledgers[index])?.round === round)
-      const states = await statesOf([letter], (before, item) =>
+      const whole = alerts.length === letter.alerts.length
+      const sent = whole
+        ? { ...letter, refs: current }
+        : { ...letter, refs: current, alerts, body: undefined, content: undefined }
+      const states = await statesOf([sent], (before, item) =>
         before && before.seq > item.seq ? undefined : afterOwing(before, item)
       )
-      if (!(await take(letter, [...back({ ...letter, refs: current }, dueAt, now()), ...states]))) continue
+      if (!(await take(letter, [...back(sent, dueAt, now()), ...states]))) continue
       replayed++
       nextAt.set(letter.target, dueAt + options.spacingMs)
       events.replayed(letter.target, 'queued')
@@ -145,12 +150,12 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
     return { matched, replayed, skipped_resolved: skippedResolved }
   }
 
-  /** Whether every firing that the letter carries has ended since. */
-  async function hasResolved({ alerts }: DeadLetter): Promise<boolean> {
-    if (alerts.every(({ alert }) => alert.status === 'resolved')) return false
+  /** What the letter carries, without the firings that have ended since. */
+  async function unresolved({ alerts }: DeadLetter): Promise<DeadLetter['alerts']> {
     const records = await store.read(alerts.map(({ alert }) => alertId(alert.fingerprint)))
     // Of what fires something is known for as long as letters are kept; of what has ended, for a day.
-    return records.every(record => typeof record?.k !== 'string' || isEnd(record.k))
+    const hasEnded = (index: number): boolean => typeof records[index]?.k !== 'string' || isEnd(records[index].k)
+    return alerts.filter(({ alert }, index) => alert.status === 'resolved' || !hasEnded(index))
   }
 
   return {
@@ -194,7 +199,7 @@ function back(letter: DeadLetter, dueAt: number, now: number): Change[] {
     { id: slotId(entry), set: { [entry.id]: 1 } },
     ...entry.refs.map(ref => ({
       id: outcomeId(ref, entry.part),
-      set: { [outcomeField(entry.target)]: ['q', entry.id] }
+      set: { [outcomeField(entry.target, ref)]: ['q', entry.id] }
     }))
   ]
 }

@@ -145,6 +145,19 @@ onEachQueue(t, 'dead letters are replayed by filter, without those that have res
   t.same(await letters(service, '?target=hook'), [])
 })
 
+onEachQueue(t, 'of a letter what has resolved since is left out, and the rest is told', async (t, queue) => {
+  const hook = await startStandIn(t, { status: 400 })
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [webhook('hook', hook.url)] })
+  await publish(service, group('g', 'A', 'B', '-C'))
+  await buried(service, 1)
+  hook.answer({})
+  t.equal((await publish(service, group('other', '-A'))).status, 200)
+  const replay = await service.post('/api/v1/dead-letters/replay', {})
+  t.match(replay.body, { matched: 1, replayed: 1, skipped_resolved: 0 })
+  await workedOff(service)
+  t.same(told(hook).slice(-1), ['B,-C'])
+})
+
 onEachQueue(
   t,
   'a letter that is named is left out as well if it has resolved since, unless told otherwise',
