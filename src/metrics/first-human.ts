@@ -1,6 +1,6 @@
 import { type Alert, severityOf } from '../alert.js'
 import type { Accepted } from '../pipeline/accept.js'
-import { alertId, deadId, type Entry, newId, stateField } from '../pipeline/entry.js'
+import { alertId, deadId, type Entry, fieldsWithin, newId, stateField } from '../pipeline/entry.js'
 import type { Job, PartResult } from '../pipeline/job.js'
 import { unpackState } from '../pipeline/lifecycle.js'
 import type { LiveTarget } from '../pipeline/live.js'
@@ -109,15 +109,20 @@ export function trackFirstHuman(observe: (seconds: number) => void, now: () => n
         else if (at - since > checkedAfterMs && late.length < checkedAtOnce) late.push(fingerprint)
       }
       if (late.length === 0) return
-      const readers = targets.filter(({ type }) => isHuman(type)).map(({ name }) => stateField(name))
+      const readers = targets
+        .filter(({ type }) => isHuman(type))
+        .map(({ name }) => ({ own: stateField({ target: name, slot: '' }), ofGroups: fieldsWithin(name) }))
       const records = await store.read(late.map(alertId))
       for (const [index, record] of records.entries()) {
         const has = (field: string): boolean => {
           const state = unpackState(record?.[field])
           return state?.has === 'firing' && state.sure
         }
+        const isReaders = (field: string): boolean =>
+          readers.some(({ own, ofGroups }) => field === own || field.startsWith(ofGroups))
         const isOver = typeof record?.k === 'string' && record.k.startsWith('resolved')
-        if (isOver || readers.some(has)) waiting.delete(late[index]!)
+        if (isOver || Object.keys(record ?? {}).some(field => isReaders(field) && has(field)))
+          waiting.delete(late[index]!)
       }
     },
 

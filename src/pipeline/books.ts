@@ -25,7 +25,7 @@ export interface BooksDeps {
 export interface Books {
   /** The states of the alerts where they go, as `next` makes them; undefined leaves one as it is. */
   states(
-    entries: readonly Pick<Entry, 'target' | 'peer' | 'alerts'>[],
+    entries: readonly Pick<Entry, 'target' | 'peer' | 'slot' | 'per_group' | 'alerts'>[],
     next: (before: TargetState | undefined, item: Sequenced, field: string) => TargetState | undefined
   ): Change[] | Promise<Change[]>
   /** The same for whoever waits for it in the alerts' lanes: of many, others get the event loop in between. */
@@ -57,9 +57,9 @@ export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'
   const stateMs = stateMsFor(retentionMs)
   return (entries, next) => {
     const alerts = entries.length === 1 ? entries[0]!.alerts : entries.flatMap(entry => entry.alerts)
-    const fields = entries.flatMap(({ target, peer, alerts }) => {
-      const field = stateField(target, peer)
-      return alerts.map(() => field)
+    const fields = entries.flatMap(entry => {
+      const field = stateField(entry)
+      return entry.alerts.map(() => field)
     })
     const expiry = now()
     const make = (records: readonly (Fields | undefined)[]): Change[] =>

@@ -38,6 +38,8 @@ export interface Entry {
   readonly peer?: string | undefined
   /** Where it waits: entries of one slot are merged. */
   readonly slot: string
+  /** One incident, or message that is edited, stands for its group: then states are kept for each group. */
+  readonly per_group?: true | undefined
   alerts: readonly Sequenced[]
   readonly group: Omit<Notification, 'alerts' | 'body'>
   /** Alertmanager's own bytes, as long as the alerts are just those. */
@@ -98,11 +100,22 @@ export const laneOf = (peer: string | undefined, fingerprint: string): string =>
 export const laneId = (target: string, lane: string): string => `${target}/${lane}`
 const targetField = rememberedText(target => `t:${target}`)
 /**
- * The field of an alert's record that tells what one target has of it, or one of its peers: of what one of them has
- * nothing follows for the others, since Alertmanagers do not pass alerts on to each other.
+ * The field of an alert's record that tells what one target has of it, or one of its peers, or the incident of one group:
+ * of what one of them has nothing follows for the others. Alertmanagers do not pass alerts on to each other, and an alert
+ * that two groups carry is in two incidents.
  */
-export const stateField = (target: string, peer?: string): string =>
-  targetField(peer === undefined ? target : `${target}/${peer}`)
+export function stateField({
+  target,
+  peer,
+  slot,
+  per_group
+}: Pick<Entry, 'target' | 'peer' | 'slot' | 'per_group'>): string {
+  if (per_group) return `t:${target}/${slot}`
+  return targetField(peer === undefined ? target : `${target}/${peer}`)
+}
+
+/** What the fields of all peers, or groups, of a target begin with. */
+export const fieldsWithin = (target: string): string => targetField(`${target}/`)
 const outcomesOf = rememberedText(target => `${target}/`)
 /**
  * The field of an outcome's record that tells how the target's part ended in that round: an attempt may end when the key
@@ -157,6 +170,9 @@ export const isPerAlert = (target: Target): boolean => target.kind.lane(target.s
 /** Whether what is told of some alerts changes what the target shows of their whole group: an incident, a message that is edited. */
 export const standsForGroup = (target: Target): boolean =>
   !isPerAlert(target) && !target.wire.peers && (target.kind.audience === 'incident' || !target.wire.forgets)
+
+/** The same as an entry says it. */
+export const perGroup = (target: Target): true | undefined => standsForGroup(target) || undefined
 
 /** The lanes that a part of these alerts needs at the target, each once: an alert that stands twice must not wait for itself. */
 export function lanesFor(

@@ -5,7 +5,7 @@ import { redact, secretsIn } from '../secret.js'
 import type { Memory, Message, WireRequest } from '../targets/contract.js'
 import { type Line, openLine } from '../targets/send.js'
 import { chooseAmongAll } from './elsewhere.js'
-import { alertId, memoryId, newId, peerOf, slotOf, stateField } from './entry.js'
+import { alertId, memoryId, newId, peerOf, perGroup, slotOf, stateField } from './entry.js'
 import { partsOf } from './fan-out.js'
 import { contentKeyOf } from './ledger.js'
 import { type Step, stepOf, unpackState } from './lifecycle.js'
@@ -83,15 +83,15 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const requests: Explained['requests'] = []
     const told = new Set<Alert>()
     for (const part of partsOf(choice, notification)) {
-      const field = stateField(live.name, peerOf(live.target.wire, part.key))
+      const slot = slotOf(live.target, part, notification)
+      const peer = peerOf(live.target.wire, part.key)
+      const field = stateField({ target: live.name, peer, slot, per_group: perGroup(live.target) })
       const steps = part.alerts.map(alert => stepAt(live, alert, states.get(alert.fingerprint)?.[field]))
       const telling = part.alerts.filter((_, index) => tells(steps[index]!))
       if (telling.length === 0) continue
       if (isMany(choice.alerts)) await turn()
       for (const alert of telling) told.add(alert)
-      const [memory] = await deps.store.read([
-        memoryId({ target: live.name, slot: slotOf(live.target, part, notification) })
-      ])
+      const [memory] = await deps.store.read([memoryId({ target: live.name, slot })])
       const message = messageOf(
         live,
         notification,

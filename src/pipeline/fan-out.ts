@@ -2,7 +2,7 @@ import type { Alert, Notification } from '../alert.js'
 import type { Part } from '../targets/contract.js'
 import type { Admission } from './admission.js'
 import type { Deliver, Terms } from './deliver.js'
-import { type Entry, isPerAlert, lanesFor, newId, slotOf, slotOfGroup } from './entry.js'
+import { type Entry, isPerAlert, lanesFor, newId, perGroup, slotOf, slotOfGroup } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
 import type { Ticket } from './lanes.js'
@@ -329,6 +329,7 @@ export class FanOut {
         part: part.key,
         peer: peerAsLaidOut(live, part),
         slot: this.#slotOf(live, part),
+        per_group: perGroup(live.target),
         alerts:
           isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
         group: unlisting(this.#group, stillFiring),

@@ -100,7 +100,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
 
   /** What the target has by now, written whenever it suits. */
   function mark(entry: Entry, stateAt: (index: number) => string, outcome: Outcome, at: number): void {
-    const field = stateField(entry.target, entry.peer)
+    const field = stateField(entry)
     for (let index = 0; index < entry.alerts.length; index++) {
       const { alert } = entry.alerts[index]!
       store.mark(alertId(alert.fingerprint), field, stateAt(index), at + stateMs[alert.status])
@@ -196,7 +196,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         mark(entry, stateAt, outcome, at)
         return result
       }
-      const field = stateField(entry.target, entry.peer)
+      const field = stateField(entry)
       const changes = entry.alerts.map<Change>(({ alert }, index) => ({
         id: alertId(alert.fingerprint),
         set: { [field]: stateAt(index) },

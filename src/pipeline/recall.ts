@@ -51,7 +51,7 @@ export function createRecall(store: Store): Recall {
       // What the target is owed is none of these alerts if nobody has ever heard of them; of their group it may be.
       if (store.owed(live.name) !== 0 && (standsForGroup(live.target) || records.some(record => record !== undefined)))
         return undefined
-      const field = stateField(live.name, entry.peer)
+      const field = stateField(entry)
       return records.map(record => unpackState(record?.[field]))
     },
 
@@ -66,7 +66,7 @@ export function createRecall(store: Store): Recall {
         ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
       ]
-      const ofState = stateField(entry.target, entry.peer)
+      const ofState = stateField(entry)
       const isDelivered = (ref: Ref, ledger: Fields | undefined): boolean =>
         typeof ledger?.[outcomeField(entry.target, ref)] === 'string'
       const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
@@ -111,7 +111,7 @@ function hasMissedSome({ stored, folded, entry, live }: Job): boolean {
 /** Of the records of alerts and keys just the job's own fields: a thousand targets or parts may have theirs there. */
 function needed(job: Job): (readonly string[] | undefined)[] {
   const { entry, stored } = job
-  const state = stateField(entry.target, entry.peer)
+  const state = stateField(entry)
   const ofAlert = hasMissedSome(job) ? [state, 'k'] : [state]
   const ofKeys = entry.refs.map(ref => ['m', outcomeField(entry.target, ref)])
   const first = stored ? undefined : ofKeys[0]

@@ -2,7 +2,7 @@ import type { Alert, Notification } from '../alert.js'
 import { type HealthStatus, statusNow } from '../health/state.js'
 import type { Fields } from '../queues/contract.js'
 import { permits } from './breaker.js'
-import { laneId, laneOf, standsForGroup, stateField } from './entry.js'
+import { fieldsWithin, laneId, laneOf, perGroup, slotOf, standsForGroup, stateField } from './entry.js'
 import type { HeldBack } from './job.js'
 import { isOwedResolve, unpackState } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
@@ -127,7 +127,8 @@ function healthOf({ health }: LiveTarget, { now, healthIntervalMs }: Selection):
 type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>
 
 /** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
-function passingOf(live: LiveTarget, { alerts }: Notification, selection: Selection): Passing {
+function passingOf(live: LiveTarget, notification: Notification, selection: Selection): Passing {
+  const { alerts } = notification
   if (selection.unfiltered) return { alerts }
   // Most filters let all through or nothing: only what differs is listed anew.
   let passing: Alert[] | undefined
@@ -136,7 +137,7 @@ function passingOf(live: LiveTarget, { alerts }: Notification, selection: Select
     const alert = alerts[index]!
     if (!live.target.accepts(alert)) {
       passing ??= alerts.slice(0, index)
-      if (!mayOwe(live, alert, index, selection)) continue
+      if (!mayOwe(live, notification, index, selection)) continue
       ifOwed ??= new Set()
       ifOwed.add(alert)
     }
@@ -147,7 +148,7 @@ function passingOf(live: LiveTarget, { alerts }: Notification, selection: Select
 
 /** A target that is left out still gets the resolves that it is owed; through the queue if it is disabled. */
 function owedOnly(live: LiveTarget, notification: Notification, selection: Selection, reason: SkipReason): Choice {
-  const alerts = notification.alerts.filter((alert, index) => mayOwe(live, alert, index, selection))
+  const alerts = notification.alerts.filter((_, index) => mayOwe(live, notification, index, selection))
   if (alerts.length === 0) return { kind: 'skip', live, reason }
   const fires = (alert: Alert): boolean =>
     alert.status === 'firing' && (selection.unfiltered === true || live.target.accepts(alert))
@@ -164,15 +165,21 @@ function owedOnly(live: LiveTarget, notification: Notification, selection: Selec
 }
 
 /** Whoever has the alert's lane may come to have the firing: that is known once its attempt has ended. */
-function mayOwe(live: LiveTarget, { status, fingerprint }: Alert, index: number, selection: Selection): boolean {
+function mayOwe(live: LiveTarget, notification: Notification, index: number, selection: Selection): boolean {
+  const { status, fingerprint } = notification.alerts[index]!
   if (status !== 'resolved') return false
   const record = selection.records[index]
-  const { peers } = live.target.wire
-  if (!peers)
-    return isTaken(live, fingerprint, selection) || isOwedResolve(unpackState(record?.[stateField(live.name)]))
+  const { target, name } = live
+  const { peers } = target.wire
+  if (!peers) {
+    const per_group = perGroup(target)
+    const slot = per_group ? slotOf(target, { key: '', alerts: notification.alerts }, notification) : ''
+    const field = stateField({ target: name, slot, per_group })
+    return isTaken(live, fingerprint, selection) || isOwedResolve(unpackState(record?.[field]))
+  }
   if (peers.some(peer => isTaken(live, laneOf(peer, fingerprint), selection))) return true
   // A peer may have left, or go by another address by now: who gets its resolve is one that is here all the same.
-  const ofPeers = stateField(live.name, '')
+  const ofPeers = fieldsWithin(name)
   for (const field in record) if (field.startsWith(ofPeers) && isOwedResolve(unpackState(record[field]))) return true
   return false
 }

@@ -714,7 +714,7 @@ onEachQueue(t, 'what a target has is kept while it fires, then for 24 h', async 
   t.teardown(() => store.close())
   const has = async () => {
     const ids = ['A', 'B'].map(name => alertId(Buffer.from(name.padEnd(16, '.')).toString('hex')))
-    return (await store.read(ids)).map(record => unpackState(record?.[stateField('hook')])?.has)
+    return (await store.read(ids)).map(record => unpackState(record?.[stateField({ target: 'hook', slot: '' })])?.has)
   }
   t.same(await has(), ['resolved', 'firing'])
   clock.forward(23 * 3_600_000)
@@ -786,4 +786,23 @@ t.test('so is one that a crash cut short, of which nothing tells but that it was
   await next.retarget([pagerduty('pd', incidents.url)])
   await eventually('it is told', () => incidents.requests.length === 3)
   t.equal(events(incidents).at(-1), '-A')
+})
+
+onEachQueue(t, 'an alert of two groups ends in the incident of each of them', async (t, queue) => {
+  const pd = await startStandIn(t, { status: 202 })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient },
+    targets: [pagerduty('pd', pd.url, { per: 'group' })]
+  })
+  const actions = () => pd.requests.map(request => request.json().event_action)
+  for (const name of ['a', 'b']) await publish(service, group(name, 'A'))
+  pd.answer({ status: 503 })
+  for (const name of ['a', 'b']) t.match((await publish(service, group(name, '-A'))).body.results, [{ queued: true }])
+  const tried = pd.requests.length
+  pd.answer({ status: 202 })
+  await service.retarget([pagerduty('pd', `${pd.url}/2`, { per: 'group' })])
+  await workedOff(service)
+  const keys = pd.requests.slice(tried).map(request => request.json().dedup_key)
+  t.same(actions().slice(tried), ['resolve', 'resolve'])
+  t.equal(new Set(keys).size, 2)
 })

@@ -119,7 +119,7 @@ t.test('a target to which another process has the firing under way gets the reso
 t.test('so does one that was told of the firing while that was asked', async t => {
   const store = sharedStore(store => {
     const state = packState({ seq: 1, has: 'firing', sure: true, owed: false })
-    store.note([{ id: alertId('r'), set: { [stateField('picky')]: state } }])
+    store.note([{ id: alertId('r'), set: { [stateField({ target: 'picky', slot: '' })]: state } }])
     return []
   })
   t.strictSame(await among(store), ['any: send', 'picky: send if owed', 'sick: skip unhealthy'])

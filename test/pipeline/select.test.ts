@@ -191,7 +191,10 @@ t.test('health is asked before the circuit, and the filter before both', async t
 
 const resolved = alertOf({ status: 'resolved', fingerprint: 'b', labels: { severity: 'info' } })
 const other = alertOf({ status: 'resolved', fingerprint: 'c', labels: { severity: 'info' } })
-const recordOf = (target: string, state: TargetState) => [undefined, { [stateField(target)]: packState(state) }]
+const recordOf = (target: string, state: TargetState) => [
+  undefined,
+  { [stateField({ target, slot: '' })]: packState(state) }
+]
 const has: TargetState = { seq: 1, has: 'firing', sure: true, owed: false }
 
 for (const [what, state] of [
@@ -257,7 +260,7 @@ t.test('what one target has is nothing to another', async t => {
 
 t.test('a firing that a target has is no reason to send it to a disabled one', async t => {
   const roster = rosterOf({ a: { settings: { enabled: false } } })
-  const records = [{ [stateField('a')]: packState(has) }]
+  const records = [{ [stateField({ target: 'a', slot: '' })]: packState(has) }]
   t.strictSame(chosen(roster, { scope: 'named', names: ['a'], records }), ['a: skip disabled'])
 })
 
