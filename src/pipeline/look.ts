@@ -1,10 +1,10 @@
 import type { Hold, Store } from '../queues/contract.js'
 import type { Memory } from '../targets/contract.js'
-import { type Entry, entryId, laneId, lanesOf, standsForGroup } from './entry.js'
+import { type Entry, entryId, laneId, lanesOf, outcomeField, outcomeId, standsForGroup } from './entry.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import type { Ticket } from './lanes.js'
 import { isOwedResolve } from './lifecycle.js'
-import { recordedOutcome } from './outcome.js'
+import { isDelivered, recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import type { Known, Recall } from './recall.js'
 import { carry, isSettled, mostMerged, narrow, plan, tells } from './takeover.js'
@@ -117,8 +117,34 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
     for (const { id } of [job.entry, ...taken]) takeInHand(held, id)
     // It goes on under the oldest one's id: if that is another, its own must not stay behind.
     job.folded = [...job.folded, ...(job.stored ? [job.entry] : []), ...taken]
-    carry(job, taken)
+    const told = await toldOf(taken)
+    for (const entry of told) owed.dismiss(entry, entry.alerts)
+    if (told.size < taken.length)
+      carry(
+        job,
+        taken.filter(entry => !told.has(entry))
+      )
     return true
+  }
+
+  /** The entries of which another request of the same key was faster, and told all that waits. */
+  async function toldOf(entries: readonly Entry[]): Promise<ReadonlySet<Entry>> {
+    const places = entries.flatMap(({ refs, part, target }) =>
+      refs.map(ref => ({ id: outcomeId(ref, part), field: outcomeField(target, ref) }))
+    )
+    const ledgers = await store.read(
+      places.map(({ id }) => id),
+      places.map(({ field }) => [field])
+    )
+    let at = 0
+    const isTold = ({ refs }: Entry): boolean => {
+      const from = at
+      at += refs.length
+      return (
+        refs.length > 0 && refs.every((_, index) => isDelivered(ledgers[from + index]?.[places[from + index]!.field]))
+      )
+    }
+    return new Set(entries.filter(isTold))
   }
 
   return { look, letGo }

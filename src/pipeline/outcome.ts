@@ -18,6 +18,9 @@ export function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined
   return outcome === undefined ? undefined : readOutcome(outcome as Outcome, live.target.version)
 }
 
+/** Whether what the ledger keeps of a part says that the target has it. */
+export const isDelivered = (outcome: unknown): boolean => typeof outcome === 'string'
+
 /** A part's outcome as the ledger keeps it; the frequent one is short. */
 export type Outcome =
   | `d ${number} ${number} ${number}`

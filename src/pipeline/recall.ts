@@ -15,6 +15,7 @@ import {
 import type { Job } from './job.js'
 import { isEnd, roundOf } from './ledger.js'
 import { type TargetState, unpackState } from './lifecycle.js'
+import { isDelivered } from './outcome.js'
 import { isSame } from './takeover.js'
 
 /** What the store knows that matters to a job, read once its lanes are its own. */
@@ -67,8 +68,6 @@ export function createRecall(store: Store): Recall {
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
       ]
       const ofState = stateField(entry)
-      const isDelivered = (ref: Ref, ledger: Fields | undefined): boolean =>
-        typeof ledger?.[outcomeField(entry.target, ref)] === 'string'
       const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
         entry.part === '' && ledger !== undefined && roundOf(ledger)?.round !== round
       const read = (records: readonly (Fields | undefined)[]): Known => {
@@ -82,7 +81,9 @@ export function createRecall(store: Store): Recall {
           ledger: job.stored ? undefined : records[2],
           stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
           deliveredElsewhere:
-            job.stored && refs.length > 0 && refs.every((ref, index) => isDelivered(ref, ledgers[index])),
+            job.stored &&
+            refs.length > 0 &&
+            refs.every((ref, index) => isDelivered(ledgers[index]?.[outcomeField(entry.target, ref)])),
           states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[ofState])),
           ended: hasMissedSome(job) ? alerts.map((_, index) => isEnd(records[3 + index]?.k)) : undefined
         }

@@ -806,3 +806,33 @@ onEachQueue(t, 'an alert of two groups ends in the incident of each of them', as
   t.same(actions().slice(tried), ['resolve', 'resolve'])
   t.equal(new Set(keys).size, 2)
 })
+
+t.test('what a caller left behind is not told again with the next notification of its group', async t => {
+  const slow = gate()
+  const hook = await startStandIn(t)
+  const service = await startTestService(t, {
+    env: patient,
+    targets: [webhook('hook', hook.url)]
+  })
+  await publish(service, group('g', 'A', 'B'))
+  hook.answer((_, index) => (index === 0 ? slow.answer() : {}))
+  const first = publish(service, group('g', '-A', 'B'))
+  await hook.got(2)
+  const caller = new AbortController()
+  const body = JSON.stringify(group('g', '-A', 'B'))
+  const headers = { 'content-type': 'application/json' }
+  const left = fetch(service.url + publishPaths.all, { method: 'POST', body, headers, signal: caller.signal })
+  left.catch(() => {})
+  await eventually('both are under way', async () => (await service.get('/status')).body.in_flight.publishes === 2)
+  caller.abort()
+  await eventually('it is owed', async () => (await depth(service)) === 1)
+  const next = publish(service, group('g', 'B', 'C'))
+  await eventually(
+    'the next one is under way',
+    async () => (await service.get('/status')).body.in_flight.publishes === 2
+  )
+  slow.open({})
+  await Promise.all([first, next])
+  await workedOff(service)
+  t.same(told(hook), ['A,B', '-A,B', 'B,C'])
+})
