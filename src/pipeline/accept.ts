@@ -1,7 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { Alert, type AlertStatus, Classification, commonOf, msOfTime, type Notification, timeAsRead } from '../alert.js'
 import { fingerprintOf } from '../fingerprint.js'
-
 import { type Problem, type Reading, reader } from '../schema.js'
 import { optionsFromBody, type PublishOptions } from './options.js'
 import { turn } from './turn.js'
@@ -267,6 +266,7 @@ function wholeOwn({ body, now, alerts, problems }: Read): Reading<Accepted> {
   }
 }
 
+/** Only what is known: a body may have any number of other fields, which are passed over. */
 function besides(body: Raw): Raw {
   const given = Object.keys(Envelope.properties).filter(name => body[name] !== undefined && body[name] !== null)
   return Object.fromEntries(given.map(name => [name, body[name]]))

@@ -10,6 +10,7 @@ import {
   type Round,
   roundAfter,
   roundOf,
+  roundOfOutcomes,
   type Sighting,
   stateOf
 } from './ledger.js'
@@ -68,7 +69,9 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
   async function slowly(request: PublishRequest, key: string | undefined, at: number): Promise<Admission> {
     const seq = await store.next()
     latest = seq
-    return decide(request, { key, at, seq, records: await readInTurns(store, idsOf(request, key)) })
+    const records = await readInTurns(store, idsOf(request, key))
+    const { available } = await store.status()
+    return decide(request, { key, at, seq, records, isAway: !available })
   }
 
   /**
@@ -103,9 +106,11 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
     readonly seq: number
     /** As `idsOf` has their ids. */
     readonly records: readonly (Fields | undefined)[]
+    /** They are only what was noted since the store is away. */
+    readonly isAway: boolean
   }
 
-  function decide(request: PublishRequest, { key, at, seq, records }: Found): Admission {
+  function decide(request: PublishRequest, { key, at, seq, records, isAway }: Found): Admission {
     const { accepted } = request
     const { alerts, external_url } = accepted.notification
     const changes: Change[] = alerts.map(alert => ({
@@ -117,7 +122,8 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
       store.note(changes)
       return { seq, key, round: seq, known: undefined, records, isNew: true, doubtful: at < doubtUntil }
     }
-    const before = roundOf(records[alerts.length])
+    const ofKey = records[alerts.length]
+    const before = roundOf(ofKey) ?? (isAway ? roundOfOutcomes(ofKey, at) : undefined)
     const sighting: Sighting = {
       now: at,
       sender: `${request.sender} ${external_url}`,
@@ -178,7 +184,7 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
       try {
         latest = store.next() as number
         const records = store.read(idsOf(request, key)) as (Fields | undefined)[]
-        return decide(request, { key, at, seq: latest, records })
+        return decide(request, { key, at, seq: latest, records, isAway: false })
       } catch (error) {
         return without(error, at)
       }

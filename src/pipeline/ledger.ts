@@ -49,7 +49,17 @@ export const answeredField = (round: number): string => `answered/${round}`
 /** What a key is remembered by, out of its record. */
 export function roundOf(record: Fields | undefined): Round | undefined {
   const round = record?.m as Round | undefined
-  if (!round) return undefined
+  return round && answered(round, record)
+}
+
+/** The same where a store that is away knows no more than how parts ended meanwhile: fields that end in their round. */
+export function roundOfOutcomes(record: Fields | undefined, now: number): Round | undefined {
+  const rounds = Object.keys(record ?? {}).map(field => Number(field.slice(field.lastIndexOf('/') + 1)))
+  const round = rounds.reduce((newest, each) => (each > newest ? each : newest), 0)
+  return round === 0 ? undefined : answered({ round, seenAt: now, senders: [] }, record)
+}
+
+function answered(round: Round, record: Fields | undefined): Round {
   const answeredAt = record?.[answeredField(round.round)] as number | undefined
   return answeredAt === undefined ? round : { ...round, answeredAt }
 }
