@@ -38,7 +38,7 @@ export interface Entry {
   readonly peer?: string | undefined
   /** Where it waits: entries of one slot are merged. */
   readonly slot: string
-  /** One incident, or message that is edited, stands for its group: then states are kept for each group. */
+  /** One incident stands for its group: then states are kept for each group. */
   readonly per_group?: true | undefined
   alerts: readonly Sequenced[]
   readonly group: Omit<Notification, 'alerts' | 'body'>
@@ -171,8 +171,9 @@ export const isPerAlert = (target: Target): boolean => target.kind.lane(target.s
 export const standsForGroup = (target: Target): boolean =>
   !isPerAlert(target) && !target.wire.peers && (target.kind.audience === 'incident' || !target.wire.forgets)
 
-/** The same as an entry says it. */
-export const perGroup = (target: Target): true | undefined => standsForGroup(target) || undefined
+/** Whether each group has an incident of its own. In a chat all groups are read together, so that one order holds for all. */
+export const perGroup = (target: Target): true | undefined =>
+  (standsForGroup(target) && target.kind.audience === 'incident') || undefined
 
 /** The lanes that a part of these alerts needs at the target, each once: an alert that stands twice must not wait for itself. */
 export function lanesFor(

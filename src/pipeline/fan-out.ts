@@ -314,12 +314,13 @@ export class FanOut {
   }
 
   #jobOf({ choice, parts, entrance, tickets, late }: Running, index: number): Job {
-    const { live, heldBack, ifOwed, stillFiring = 0 } = choice as Send
-    const isOwedOnly = (choice as Send).stillFiring !== undefined
+    const { live, alerts, heldBack, ifOwed, stillFiring } = choice as Send
     const part = parts[index]!
     const { request, notification, admission, publishId, acceptedAt, until, hurry } = this.plan
     const { seq } = admission
     const isWhole = part.alerts.length === notification.alerts.length
+    const isOwedSome =
+      stillFiring !== undefined && alerts.length < notification.alerts.length && !isPerAlert(live.target)
     return {
       live,
       entry: {
@@ -332,21 +333,21 @@ export class FanOut {
         per_group: perGroup(live.target),
         alerts:
           isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
-        group: unlisting(this.#group, stillFiring),
+        group: unlisting(this.#group, stillFiring ?? 0),
         body: undefined,
         content: isWhole ? this.#content : undefined,
         publish_id: publishId,
         base: this.#base,
         traceparent: request.traceparent,
-        // Who is only told what it is owed may come to want all of it, and is asked anew then.
-        refs: isOwedOnly ? noRefs : this.#refs,
+        // Who is only told some of it, because that is owed, may come to want the rest, and is asked anew then.
+        refs: isOwedSome ? noRefs : this.#refs,
         accepted_at: acceptedAt,
         due_at: acceptedAt,
         tries: 0,
         attempts: noAttempts,
         may_have: admission.doubtful
       },
-      notification: unlisting(notification, stillFiring),
+      notification: unlisting(notification, stillFiring ?? 0),
       stored: false,
       folded: noEntries,
       heldBack,
