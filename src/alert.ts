@@ -64,6 +64,7 @@ export function commonOf(alerts: readonly Alert[], of: 'labels' | 'annotations')
     Object.entries(first?.[of] ?? {}).filter(([name, value]) => rest.every(alert => alert[of][name] === value))
   )
 }
+
 const readable = /^(\d{4})-(\d\d)-(\d\d)[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/
 const strict = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/
 

@@ -131,6 +131,7 @@ const times = [
   'RETRY_BASE',
   'RETRY_MAX_DELAY'
 ] as const
+
 function relations(config: Config): Problem[] {
   const problems: Problem[] = []
   for (const field of times) {

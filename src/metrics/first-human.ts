@@ -112,14 +112,14 @@ export function trackFirstHuman(observe: (seconds: number) => void, now: () => n
       const readers = targets
         .filter(({ type }) => isHuman(type))
         .map(({ name }) => ({ own: stateField({ target: name, slot: '' }), ofGroups: fieldsWithin(name) }))
+      const isReaders = (field: string): boolean =>
+        readers.some(({ own, ofGroups }) => field === own || field.startsWith(ofGroups))
       const records = await store.read(late.map(alertId))
       for (const [index, record] of records.entries()) {
         const has = (field: string): boolean => {
           const state = unpackState(record?.[field])
           return state?.has === 'firing' && state.sure
         }
-        const isReaders = (field: string): boolean =>
-          readers.some(({ own, ofGroups }) => field === own || field.startsWith(ofGroups))
         const isOver = typeof record?.k === 'string' && record.k.startsWith('resolved')
         if (isOver || Object.keys(record ?? {}).some(field => isReaders(field) && has(field)))
           waiting.delete(late[index]!)

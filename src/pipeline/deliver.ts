@@ -355,7 +355,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const durationMs = at - began
     const failedNow = outcome.kind === 'failed' ? outcome : undefined
     const isOutdated = target !== live.target
-    const recovered = isOutdated ? forgetProbe(live, start.pass) : learnFrom(job, start.pass, running, attempted, at)
+    // An attempt with settings that were replaced meanwhile says nothing about the new ones.
+    if (isOutdated) gate.setBreaker(live, neutral(live.breaker, start.pass.probe))
+    const recovered = !isOutdated && learnFrom(job, start.pass, running, attempted, at)
     events.attempted(job, attempted, durationMs)
     job.attemptedAt = began
     job.attemptMs = durationMs
@@ -398,12 +400,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (!accuses || isCutShort) gate.setBreaker(live, neutral(live.breaker, probe))
     else gate.setBreaker(live, failed(live.breaker, probe, outcome, { now: at, rules: breakerRules }))
     if (type === 'rate_limited') live.pausedUntil = Math.max(live.pausedUntil, at + retryAfterMs)
-    return false
-  }
-
-  /** An attempt with settings that were replaced meanwhile says nothing about the new ones. */
-  function forgetProbe(live: LiveTarget, { probe }: Pass): boolean {
-    gate.setBreaker(live, neutral(live.breaker, probe))
     return false
   }
 

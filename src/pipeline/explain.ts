@@ -79,6 +79,8 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     const base = { target_name: live.name, target_type: live.type }
     if (choice.kind === 'skip') return { ...base, decision: 'skip', reason: reasons[choice.reason]!, ...nothing }
     const line = openLine(live.target, deps.userAgent)
+    // Values of headers may be as plain as a team's name, which alerts carry as well, and no kind writes them into a body.
+    const inBody = secretsIn({ ...live.target.settings, headers: undefined })
     const truncated: string[] = []
     const requests: Explained['requests'] = []
     const told = new Set<Alert>()
@@ -99,7 +101,7 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
         (memory ?? {}) as Memory,
         field => truncated.push(field)
       )
-      for (const request of live.target.wire.requests(message)) requests.push(shown(request, live, line))
+      for (const request of live.target.wire.requests(message)) requests.push(shown(request, live, { line, inBody }))
     }
     if (requests.length === 0) return { ...base, decision: 'skip', reason: reasons.resolved_not_wanted!, ...nothing }
     const inTheWay = choice.heldBack ?? (live.pausedUntil > deps.now() ? 'paused' : undefined)
@@ -153,11 +155,14 @@ export function createExplain(deps: ExplainDeps): (request: ExplainRequest) => P
     return headers
   }
 
-  function shown(request: WireRequest, live: LiveTarget, line: Line): Static<typeof ExplainedRequest> {
-    const { secrets, settings } = live.target
+  /** `inBody`: the secrets that a body may carry. */
+  function shown(
+    request: WireRequest,
+    live: LiveTarget,
+    { line, inBody }: { line: Line; inBody: readonly string[] }
+  ): Static<typeof ExplainedRequest> {
+    const { secrets } = live.target
     const clean = (text: string) => redact(text, secrets)
-    // Values of headers may be as plain as a team's name, which alerts carry as well, and no kind writes them into a body.
-    const inBody = secretsIn({ ...settings, headers: undefined })
     return {
       method: request.method,
       // A URL may be the secret itself, as Slack's is: the origin tells enough then.

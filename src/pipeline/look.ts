@@ -129,22 +129,10 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
 
   /** The entries of which another request of the same key was faster, and told all that waits. */
   async function toldOf(entries: readonly Entry[]): Promise<ReadonlySet<Entry>> {
-    const places = entries.flatMap(({ refs, part, target }) =>
-      refs.map(ref => ({ id: outcomeId(ref, part), field: outcomeField(target, ref) }))
-    )
-    const ledgers = await store.read(
-      places.map(({ id }) => id),
-      places.map(({ field }) => [field])
-    )
-    let at = 0
-    const isTold = ({ refs }: Entry): boolean => {
-      const from = at
-      at += refs.length
-      return (
-        refs.length > 0 && refs.every((_, index) => isDelivered(ledgers[from + index]?.[places[from + index]!.field]))
-      )
-    }
-    return new Set(entries.filter(isTold))
+    const ids = entries.flatMap(({ refs, part }) => refs.map(ref => outcomeId(ref, part)))
+    const fields = entries.flatMap(({ refs, target }) => refs.map(ref => [outcomeField(target, ref)]))
+    const ledgers = [...(await store.read(ids, fields))]
+    return new Set(entries.filter(entry => isDelivered(entry, ledgers.splice(0, entry.refs.length))))
   }
 
   return { look, letGo }

@@ -1,7 +1,7 @@
 import type { Fields } from '../queues/contract.js'
 import type { Failure } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
-import { type DeadLetter, outcomeField } from './entry.js'
+import { type DeadLetter, type Entry, outcomeField } from './entry.js'
 import type { Job, PartResult } from './job.js'
 
 /** What is said of a part that something threw for: the kind of error without its text, which could carry anything. */
@@ -18,8 +18,10 @@ export function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined
   return outcome === undefined ? undefined : readOutcome(outcome as Outcome, live.target.version)
 }
 
-/** Whether what the ledger keeps of a part says that the target has it. */
-export const isDelivered = (outcome: unknown): boolean => typeof outcome === 'string'
+/** Whether the ledger says that the target has the part under each of the entry's keys; `ledgers` as its `refs` are. */
+export function isDelivered({ refs, target }: Entry, ledgers: readonly (Fields | undefined)[]): boolean {
+  return refs.length > 0 && refs.every((ref, index) => typeof ledgers[index]?.[outcomeField(target, ref)] === 'string')
+}
 
 /** A part's outcome as the ledger keeps it; the frequent one is short. */
 export type Outcome =

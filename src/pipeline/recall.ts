@@ -80,10 +80,7 @@ export function createRecall(store: Store): Recall {
           memory: (records[1] ?? {}) as Memory,
           ledger: job.stored ? undefined : records[2],
           stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
-          deliveredElsewhere:
-            job.stored &&
-            refs.length > 0 &&
-            refs.every((ref, index) => isDelivered(ledgers[index]?.[outcomeField(entry.target, ref)])),
+          deliveredElsewhere: job.stored && isDelivered(entry, ledgers),
           states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[ofState])),
           ended: hasMissedSome(job) ? alerts.map((_, index) => isEnd(records[3 + index]?.k)) : undefined
         }

@@ -166,7 +166,7 @@ function alertEvent(message: Message, alert: Alert, room: Room): object {
       class: short(alert.alert_name, room, 'class'),
       custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
     },
-    ...context(message, annotations, alert.generator_url)
+    ...context(message, room, annotations, alert.generator_url)
   }
 }
 
@@ -197,7 +197,7 @@ function groupEvent(message: Message, room: Room): object {
         not_shown: alerts.length - shown.length + notification.truncated_alerts || undefined
       }
     },
-    ...context(message, annotations, undefined)
+    ...context(message, room, annotations, undefined)
   }
 }
 
@@ -211,16 +211,21 @@ function changeEvent(message: Message, alert: Alert, room: Room): object {
       timestamp: end([alert]) ?? beginning([alert]),
       custom_details: { late_by: lateBy(message), ...detailsOf(alert, room) }
     },
-    links: linksOf(alert.annotations, alert.generator_url, message.truncated)
+    links: linksOf(alert.annotations, alert.generator_url, field => room.cut(field))
   }
 }
 
-function context(message: Message, annotations: Readonly<Record<string, string>>, source: string | undefined): object {
+function context(
+  message: Message,
+  room: Room,
+  annotations: Readonly<Record<string, string>>,
+  source: string | undefined
+): object {
   const snapshot = webUrl(annotations.grafana_snapshot)
   return {
     client: 'alert-fanout',
     client_url: webUrl(message.notification.external_url),
-    links: linksOf(annotations, source, message.truncated),
+    links: linksOf(annotations, source, field => room.cut(field)),
     // PagerDuty shows images from https only.
     images: snapshot?.startsWith('https:') ? [{ src: snapshot, href: snapshot, alt: 'Grafana snapshot' }] : []
   }
