@@ -200,7 +200,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       const forbidden = gate.forbidden(job)
       if (forbidden) return owed.own(job, forbidden, hold)
       if (isMany(job.entry.alerts)) await turn()
-      const isBegun = await owed.begin(job)
+      const isBegun = await owed.begin(job, telling.states)
       if (!isBegun && job.stored) return untouched
       if (job.hurry.over) return owed.own(job, undefined, hold)
     }
@@ -282,6 +282,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       now
     }
     job.running = true
+    job.states = start.states
     try {
       attempt(target, messageOf(job, start, began), sender, options, {
         attempted(attempted) {

@@ -365,6 +365,7 @@ export class FanOut {
       attemptMs: 0,
       seat: 0,
       running: false,
+      states: undefined,
       handing: undefined
     }
   }

@@ -4,7 +4,7 @@ import type { Failure } from '../targets/contract.js'
 import type { Entry } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Ticket } from './lanes.js'
-import type { Untold } from './lifecycle.js'
+import type { TargetState, Untold } from './lifecycle.js'
 import type { LiveTarget } from './live.js'
 
 /** Why a target that was asked for is not reached now. */
@@ -45,6 +45,8 @@ export interface Job {
   seat: number
   /** An attempt is under way. */
   running: boolean
+  /** What the target had of the entry's alerts before its attempt; absent before there is one. */
+  states: readonly (TargetState | undefined)[] | undefined
   /** The running attempt is being written down: its outcome must not be before that. */
   handing: Promise<unknown> | undefined
 }

@@ -104,6 +104,13 @@ export function afterDoubt(before: TargetState | undefined, { alert, seq }: Sequ
   return { seq: newest(before, seq), has: alert.status, sure: false, owed: before?.owed ?? false }
 }
 
+/** The state after an attempt that surely did not arrive, although it was noted that it may: the target has what it had. */
+export function afterNothing(before: TargetState | undefined, had: TargetState | undefined): TargetState | undefined {
+  if (!before) return undefined
+  const { seq, owed } = before
+  return { seq, owed, sure: had?.sure ?? true, ...(had?.has ? { has: had.has } : {}) }
+}
+
 /**
  * The state once the alert waits in the queue. Of what waits only in case it is owed nothing can be said before that is
  * known: its firing may be under way, and a crash may let nobody ever hear what came of it.

@@ -23,6 +23,7 @@ import {
   afterClosing,
   afterDelivery,
   afterDoubt,
+  afterNothing,
   afterOwing,
   packState,
   type Sequenced,
@@ -74,11 +75,12 @@ export interface Owed {
   /** Some of the entry's alerts are not told, and nothing older that waits for the target shall be either. */
   dismiss(entry: Entry, alerts: readonly Sequenced[]): void
   /**
-   * An attempt begins at what stands in the queue: if the process dies meanwhile, it may have arrived. Durable once this
-   * resolves, and what the job took over is one with it by then: after a crash nothing older is sent any more. False if
+   * An attempt begins at what stands in the queue: if the process dies meanwhile, it may have arrived, which counts for
+   * all that waits of its alerts, in whatever slot. Durable once this resolves, and what the job took over is one with it
+   * by then: after a crash nothing older is sent any more. `states`: what the target has of the entry's alerts. False if
    * that cannot be written where others use the queue as well: they would not know of it, and do the same.
    */
-  begin(job: Job): Promise<boolean>
+  begin(job: Job, states: readonly (TargetState | undefined)[]): Promise<boolean>
   /** What a vendor told, although the attempt failed later on. */
   remember(entry: Entry, memory: Memory): void
   /** Gives up entries of one target that nobody is working on. */
@@ -96,6 +98,16 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     const id = memoryId(entry)
     if (Object.keys(memory).length === 0) return { id, drop: true }
     return { id, set: { ...memory }, replace: true, expiresAt: now() + stateMs.firing }
+  }
+
+  function statesOf(entry: Entry, stateAt: (index: number) => string): Change[] {
+    const field = stateField(entry)
+    const at = now()
+    return entry.alerts.map(({ alert }, index) => ({
+      id: alertId(alert.fingerprint),
+      set: { [field]: stateAt(index) },
+      expiresAt: at + stateMs[alert.status]
+    }))
   }
 
   /** What the target has by now, written whenever it suits. */
@@ -117,13 +129,13 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
   ): Promise<PartResult[]> {
     const told = jobs.map(job => job.entry)
     const alerts = told.length === 1 ? told[0]!.alerts : told.flatMap(entry => entry.alerts)
-    const doubtful = failed?.mayHave === true
+    const attempted = attemptOf(jobs, failed)
     const next = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
-      afterOwing(doubtful ? afterDoubt(before, item) : before, item)
+      afterOwing(attempted(before, item), item)
     const unowned = (job: Job): PartResult => ({ kind: 'unowned', ...untried(job, failed ?? outOfTime(job)) })
     const queued = (job: Job): PartResult => ({ kind: 'queued', id: job.entry.id, ...untried(job, failed) })
     if (!store.durable) {
-      if (doubtful) books.note(books.states(told, afterDoubt))
+      if (failed?.mayHave) books.note(books.states(told, afterDoubt))
       return jobs.map(unowned)
     }
     const why = failed && shown(failed)
@@ -158,7 +170,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       room.withdraw(added)
       if (!(error instanceof StoreUnavailable)) throw error
       for (const entry of entries) events.submitted(entry, 'unavailable')
-      if (doubtful) books.note(books.states(told, afterDoubt))
+      if (failed?.mayHave) books.note(books.states(told, afterDoubt))
       // What already stands in the store is owed all the same.
       return jobs.map(job => (job.stored ? queued(job) : unowned(job)))
     }
@@ -196,12 +208,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         mark(entry, stateAt, outcome, at)
         return result
       }
-      const field = stateField(entry)
-      const changes = entry.alerts.map<Change>(({ alert }, index) => ({
-        id: alertId(alert.fingerprint),
-        set: { [field]: stateAt(index) },
-        expiresAt: at + stateMs[alert.status]
-      }))
+      const changes = statesOf(entry, stateAt)
       books.addOutcomes(changes, entry, outcome)
       if (memory) changes.push(remembered(entry, memory))
       if (job.stored || job.folded.length > 0)
@@ -223,8 +230,9 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
       more.push(books.kept(letter))
       books.addOutcomes(more, entry, refusedOutcome(letter, target.version))
+      const attempted = attemptOf([job], failed)
       const closing = (before: TargetState | undefined, item: Sequenced): TargetState =>
-        afterClosing(failed.mayHave ? afterDoubt(before, item) : before, item)
+        afterClosing(attempted(before, item), item)
       await books.settle(books.statesInTurns([entry], closing), more)
       events.buried(letter)
       return {
@@ -237,7 +245,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       }
     },
 
-    async begin(job) {
+    async begin(job, states) {
       const { folded } = job
       const entry: Entry = { ...complete(job), running: true }
       const isOther = ({ id }: Entry): boolean => id !== entry.id
@@ -245,13 +253,15 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
         folded.length === 0
           ? [{ id: entryId(entry.id), set: { running: true }, update: true }]
           : [stored(entry), { id: slotId(entry), set: { [entry.id]: 1 } }, ...books.removed(folded.filter(isOther))]
+      const doubts = statesOf(entry, index => packState(afterDoubt(states[index], entry.alerts[index]!)))
       try {
-        await store.write(changes)
+        await store.write([...changes, ...doubts])
       } catch (error) {
         if (error instanceof StoreUnavailable) return !store.shared
         throw error
       }
       job.stored = true
+      job.states = states
       return true
     },
 
@@ -279,6 +289,22 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       store.note([remembered(entry, memory)])
     }
   }
+}
+
+/**
+ * What an attempt of which this came changes in what the target has: in doubt until its end is known; if it surely did not
+ * arrive, or was none in the end, nothing after all.
+ */
+function attemptOf(
+  jobs: readonly Job[],
+  failed: Failure | undefined
+): (before: TargetState | undefined, item: Sequenced) => TargetState | undefined {
+  const [job] = jobs
+  if (failed?.mayHave || job?.entry.running) return afterDoubt
+  const { states, stored, entry } = job!
+  if (!states || !stored || jobs.length > 1) return before => before
+  const had = new Map(entry.alerts.map((item, index) => [item, states[index]]))
+  return (before, item) => (had.has(item) ? afterNothing(before, had.get(item)) : before)
 }
 
 /** What a part's result says of it while it is not delivered. */

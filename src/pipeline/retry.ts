@@ -260,6 +260,7 @@ export function createRetry(deps: RetryDeps): Retry {
       attemptMs: 0,
       seat: 0,
       running: false,
+      states: undefined,
       handing: undefined,
       respectBreaker: true,
       hurry: unhurried,

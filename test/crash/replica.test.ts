@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { group, told, webhook } from '../support/posts.js'
 import { compile, openPlace, type Run } from '../support/process.js'
@@ -7,14 +8,14 @@ import { publishPaths } from '../support/service.js'
 import { type Answer, startStandIn } from '../support/stand-in.js'
 
 // Each of them waits until the lanes of a killed replica are free: all of them at once.
-t.jobs = 3
+t.jobs = 4
 if (needs(t, 'redis-server')) tests(compile(t))
 
 function tests(main: string): void {
   /** Two replicas on one Redis: one to kill, and the one that goes on. */
-  async function startPair(t: Test, target: object) {
+  async function startPair(t: Test, target: object, env: Record<string, string> = {}) {
     const redis = await startRedis(t)
-    const options = { targets: [target], env: { QUEUE: 'redis', REDIS_URL: redis.url.reveal() } }
+    const options = { targets: [target], env: { QUEUE: 'redis', REDIS_URL: redis.url.reveal(), ...env } }
     const [doomed, survivor] = await Promise.all([openPlace(t, main, options), openPlace(t, main, options)])
     const [run] = await Promise.all([doomed.start(), survivor.start()])
     return { doomed, survivor, run }
@@ -70,5 +71,20 @@ function tests(main: string): void {
       rootly.requests.map(({ method }) => method),
       ['POST', 'GET', 'POST']
     )
+  })
+
+  t.test('what a replica died over may have arrived, whatever comes of its alert in another group', async t => {
+    const other = await startStandIn(t, ({ method }) => (method === 'POST' && posts().length === 1 ? 'hang' : {}))
+    const posts = () => other.requests.filter(({ method }) => method === 'POST')
+    const target = { name: 'other', type: 'alertmanager', url: other.url }
+    const { doomed, survivor, run } = await startPair(t, target, { ACK_TIMEOUT: '200ms' })
+    t.equal((await doomed.post(publishPaths.all, group('a', 'A'))).status, 202)
+    run.kill('SIGKILL')
+    await run.ended
+    for (const body of [group('b', 'A'), group('a', '-A'), group('b', '-A')])
+      t.equal((await survivor.post(publishPaths.all, body)).status, 202)
+    while ((await survivor.get('/api/v1/queue')).body.depth > 0) await sleep(100)
+    const [alert] = posts().at(-1)!.json()
+    t.ok(Date.parse(alert.endsAt) < Date.now(), 'its end is told')
   })
 }
