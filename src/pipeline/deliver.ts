@@ -1,22 +1,24 @@
 import { delivered as healed } from '../health/state.js'
 import type { Hold, Store } from '../queues/contract.js'
-import type { Failure, Memory, Message } from '../targets/contract.js'
+import type { Failure, Message } from '../targets/contract.js'
+import { groupStatusOf } from '../targets/incident.js'
 import type { Sender } from '../targets/send.js'
 import type { Target } from '../targets/target.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
-import { attemptsKept, laneId, lanesOf } from './entry.js'
+import { attemptsKept, laneId, lanesOf, newestSeq, standsForGroup } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
+import { afterTelling, hasFiredSince, type TargetState } from './lifecycle.js'
 import { type LiveTarget, learn, slotsOf } from './live.js'
 import { createLook, type Held, type Telling } from './look.js'
 import { internal, recordedOutcome } from './outcome.js'
 import type { Owed } from './owed.js'
 import { createRecall, type Known } from './recall.js'
 import { delayMs, isLast, type RetryRules } from './retry-rules.js'
-import { alertsOf, goesWhole } from './takeover.js'
+import { alertsOf, goesWhole, unlisting } from './takeover.js'
 import type { Span, Tracer } from './tracer.js'
 import { isMany, turn } from './turn.js'
 
@@ -68,6 +70,7 @@ interface Running {
   readonly target: Target
   /** Milliseconds since the epoch. */
   readonly began: number
+  readonly message: Message
 }
 
 /** What decides whether attempts can be begun. */
@@ -134,7 +137,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (!states) return false
     const pass = gate.atOnce(job)
     if (!pass) return false
-    exchange(course, { hold: undefined, pass, states, memory: nothingRemembered, firedAndResolved: false }, end)
+    exchange(course, { ...asItCame, pass, states }, end)
     return true
   }
 
@@ -284,11 +287,12 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     job.running = true
     job.states = start.states
     try {
-      attempt(target, messageOf(job, start, began), sender, options, {
+      const message = messageOf(job, start, began)
+      attempt(target, message, sender, options, {
         attempted(attempted) {
           over(job, span, attempted)
           const conclude = (): void => {
-            const settled = settle(course, start, { target, began }, attempted)
+            const settled = settle(course, start, { target, began, message }, attempted)
             if (settled instanceof Promise) void settled.then(result => then(course, result))
             else then(course, settled)
           }
@@ -324,8 +328,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 
-  function messageOf(job: Job, { states, memory, firedAndResolved }: Start, at: number): Message {
-    const { entry, live, notification } = job
+  function messageOf(job: Job, { states, memory, firedAndResolved, group }: Start, at: number): Message {
+    const { entry, live } = job
+    const notification = unlisting(job.notification, group && hasFiredSince(group, newestSeq(entry)) ? 1 : 0)
     const content = entry.content ?? contentKeyOf(entry.base, alertsOf(entry.alerts))
     return {
       notification,
@@ -365,7 +370,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     entry.tries++
     const took = at - startedAt
     if (recovered) events.recovered(live)
-    if (!failedNow) return owed.done(job, start.states, attempted, took)
+    if (!failedNow) return owed.done(job, start.states, attempted, took, groupAfter(job, start, running))
     const { reason: error_reason, message: error } = failedNow
     const record = { at: began, duration_ms: durationMs, status_code: attempted.statusCode, error_reason, error }
     entry.attempts = [...entry.attempts, record].slice(-attemptsKept)
@@ -377,6 +382,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       return owed.bury(job, failedNow, took, target)
     const waitMs = isOutdated ? 0 : delayMs(entry.tries, failedNow, retryRules, deps.random())
     return owed.own(job, failedNow, start.hold, at + waitMs)
+  }
+
+  function groupAfter({ entry }: Job, { group }: Start, { target, message }: Running): TargetState | undefined {
+    return standsForGroup(target) ? afterTelling(group, groupStatusOf(message), newestSeq(entry)) : undefined
   }
 
   /** What an attempt says of its target: to health, circuit and pause. True if a target that failed takes alerts again. */
@@ -432,7 +441,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 }
 
-const nothingRemembered: Memory = {}
+const asItCame = { hold: undefined, memory: {}, firedAndResolved: false, group: undefined } as const
 
 /** Whoever is given less time, because its publish ends, is not to blame for taking longer, in milliseconds. */
 const fairMs = 1_000

@@ -87,6 +87,8 @@ export const deadId = (id: string): string => `dead/${id}`
 export const slotId = (entry: Pick<Entry, 'target' | 'slot'>): string => `slot/${entry.target}/${entry.slot}`
 /** The record of what the target's kind remembers of a slot, such as the message that it edits. */
 export const memoryId = (entry: Pick<Entry, 'target' | 'slot'>): string => `memory/${entry.target}/${entry.slot}`
+/** The record of what a target was told last of a slot as a whole, where one incident or message stands for its group. */
+export const groupId = (entry: Pick<Entry, 'target' | 'slot'>): string => `group/${entry.target}/${entry.slot}`
 /** The record of an alert: its last status, and a field for what each target has of it. */
 export const alertId = rememberedLast((fingerprint: string) => `alert/${fingerprint}`)
 /** The record of a publish key in the ledger: its last round, and how its parts ended. */
@@ -174,6 +176,10 @@ export const standsForGroup = (target: Target): boolean =>
 /** Whether each group has an incident of its own. In a chat all groups are read together, so that one order holds for all. */
 export const perGroup = (target: Target): true | undefined =>
   (standsForGroup(target) && target.kind.audience === 'incident') || undefined
+
+/** The newest place in the order of acceptance among an entry's alerts. */
+export const newestSeq = ({ alerts }: Pick<Entry, 'alerts'>): number =>
+  alerts.reduce((newest, { seq }) => Math.max(newest, seq), 0)
 
 /** The lanes that a part of these alerts needs at the target, each once: an alert that stands twice must not wait for itself. */
 export function lanesFor(

@@ -1,4 +1,4 @@
-import type { Alert } from '../alert.js'
+import type { Alert, AlertStatus } from '../alert.js'
 
 /** An alert with its place in the order of acceptance, which alone decides what is newer. */
 export interface Sequenced {
@@ -87,6 +87,16 @@ function newest(before: TargetState | undefined, seq: number): number {
 /** Whether something newer waits, which the end of an older delivery does not change. */
 function isOwedLater(before: TargetState | undefined, seq: number): boolean {
   return before !== undefined && before.seq > seq && before.owed
+}
+
+/** Whether the target was told since that the group fires: what comes late must not say that it is over. */
+export function hasFiredSince(group: TargetState, seq: number): boolean {
+  return group.has === 'firing' && group.seq > seq
+}
+
+/** What the target has of a group as a whole once it was told that. */
+export function afterTelling(group: TargetState | undefined, status: AlertStatus, seq: number): TargetState {
+  return { seq: newest(group, seq), has: status, sure: true, owed: false }
 }
 
 /** The state after an attempt that delivered the alert. */

@@ -23,6 +23,7 @@ export interface Telling {
   readonly states: Known['states']
   readonly memory: Memory
   readonly firedAndResolved: boolean
+  readonly group: Known['group']
 }
 
 /** What a delivery finds out, and takes over, once its lanes are its own. */
@@ -83,7 +84,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
       states = states.filter((_, index) => tells(steps[index]!))
       narrow(job, steps, stillFiring)
     }
-    return { states, memory: known.memory, firedAndResolved }
+    return { states, memory: known.memory, firedAndResolved, group: known.group }
   }
 
   /** Takes over what waits in the job's slot, as far as all its lanes are free or already the job's. */

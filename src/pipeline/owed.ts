@@ -9,6 +9,7 @@ import {
   type DeadLetter,
   type Entry,
   entryId,
+  groupId,
   letterOf,
   memoryId,
   outcomeField,
@@ -52,12 +53,16 @@ export interface OwedDeps {
 export interface Owed {
   /** Entries in the store whose lanes some job has: nobody else gets them, and they are not given up to make room. */
   readonly inHand: Set<string>
-  /** The target has it. Nobody waits until that is written, unless it takes something out of the queue. */
+  /**
+   * The target has it. Nobody waits until that is written, unless it takes something out of the queue. `group`: what it has
+   * of the group as a whole, where one incident or message stands for that.
+   */
   done(
     job: Job,
     states: readonly (TargetState | undefined)[],
     attempted: Attempted,
-    durationMs: number
+    durationMs: number,
+    group?: TargetState
   ): PartResult | Promise<PartResult>
   /** It is owed: durable once this resolves. Without a queue that can be written the part stays unowned. */
   own(job: Job, failed: Failure | undefined, hold: Hold | undefined, dueAt?: number): Promise<PartResult>
@@ -193,12 +198,13 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     inHand,
     giveUp: room.giveUp,
 
-    done(job, before, { memory, statusCode }, durationMs) {
+    done(job, before, { memory, statusCode }, durationMs, group) {
       const { entry } = job
       const at = now()
       const result: PartResult = { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
       const outcome = deliveredOutcome(statusCode, entry.tries, durationMs)
       const stateAt = (index: number): string => packState(afterDelivery(before[index], entry.alerts[index]!))
+      if (group) store.mark(groupId(entry), 's', packState(group), at + stateMs.firing)
       if (!job.stored && job.folded.length === 0 && !memory) {
         // Several targets may have answered at once.
         if (isMany(entry.alerts))

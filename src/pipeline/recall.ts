@@ -4,6 +4,7 @@ import {
   alertId,
   type Entry,
   entryId,
+  groupId,
   memoryId,
   outcomeField,
   outcomeId,
@@ -25,6 +26,8 @@ export interface Known {
   /** Which of them have ended, whoever was told; absent where the target would have been owed that. */
   readonly ended: readonly boolean[] | undefined
   readonly memory: Memory
+  /** What the target was told last of the group as a whole, where that is asked. */
+  readonly group: TargetState | undefined
   /** What else waits in the job's slot. */
   readonly waiting: readonly string[]
   readonly ledger: Fields | undefined
@@ -63,6 +66,8 @@ export function createRecall(store: Store): Recall {
       const ids = [
         slotId(entry),
         job.live.target.wire.forgets ? '' : memoryId(entry),
+        // Only what waited can have been overtaken.
+        job.stored && standsForGroup(job.live.target) ? groupId(entry) : '',
         job.stored ? entryId(entry.id) : first ? outcomeId(first, entry.part) : '',
         ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
@@ -71,18 +76,19 @@ export function createRecall(store: Store): Recall {
       const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
         entry.part === '' && ledger !== undefined && roundOf(ledger)?.round !== round
       const read = (records: readonly (Fields | undefined)[]): Known => {
-        const ledgers = records.slice(3 + alerts.length)
+        const ledgers = records.slice(4 + alerts.length)
         // How an earlier round ends is no business of the one that began since.
         if (job.stored && refs.some((ref, index) => isOver(ref, ledgers[index])))
           job.entry = { ...entry, refs: refs.filter((ref, index) => !isOver(ref, ledgers[index])) }
         return {
           waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
           memory: (records[1] ?? {}) as Memory,
-          ledger: job.stored ? undefined : records[2],
-          stands: records[2] !== undefined && isSame(records[2] as unknown as Entry, entry),
+          group: unpackState(records[2]?.s),
+          ledger: job.stored ? undefined : records[3],
+          stands: records[3] !== undefined && isSame(records[3] as unknown as Entry, entry),
           deliveredElsewhere: job.stored && isDelivered(entry, ledgers),
-          states: records.slice(3, 3 + alerts.length).map(record => unpackState(record?.[ofState])),
-          ended: hasMissedSome(job) ? alerts.map((_, index) => isEnd(records[3 + index]?.k)) : undefined
+          states: records.slice(4, 4 + alerts.length).map(record => unpackState(record?.[ofState])),
+          ended: hasMissedSome(job) ? alerts.map((_, index) => isEnd(records[4 + index]?.k)) : undefined
         }
       }
       const records = store.read(ids, store.shared ? needed(job) : undefined)
@@ -113,5 +119,5 @@ function needed(job: Job): (readonly string[] | undefined)[] {
   const ofAlert = hasMissedSome(job) ? [state, 'k'] : [state]
   const ofKeys = entry.refs.map(ref => ['m', outcomeField(entry.target, ref)])
   const first = stored ? undefined : ofKeys[0]
-  return [undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...ofKeys]
+  return [undefined, undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...ofKeys]
 }

@@ -1,5 +1,5 @@
 import { type Alert, commonOf, type Notification } from '../alert.js'
-import { attemptsKept, type Entry, notificationOf } from './entry.js'
+import { attemptsKept, type Entry, newestSeq, notificationOf } from './entry.js'
 import type { Job } from './job.js'
 import { isUnheard, merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
 
@@ -128,8 +128,6 @@ export function carry(job: Job, taken: readonly Entry[]): void {
   if (grew) job.notification = regrouped(job.notification, alertsOf(alerts))
   else if (newest !== own) job.notification = notificationOf(job.entry)
 }
-
-const newestSeq = ({ alerts }: Entry): number => alerts.reduce((newest, { seq }) => Math.max(newest, seq), 0)
 
 function distinctRefs(entries: readonly Entry[]): Entry['refs'] {
   return [...new Map(entries.flatMap(entry => entry.refs).map(ref => [`${ref.round}/${ref.key}`, ref])).values()]

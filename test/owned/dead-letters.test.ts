@@ -158,6 +158,27 @@ onEachQueue(t, 'of a letter what has resolved since is left out, and the rest is
   t.same(told(hook).slice(-1), ['B,-C'])
 })
 
+onEachQueue(t, 'a letter with an end does not close the incident of a group that fires since', async (t, queue) => {
+  const pd = await startStandIn(t, { status: 202 })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient },
+    targets: [pagerduty('pd', pd.url, { per: 'group' })]
+  })
+  const actions = () => pd.requests.map(request => request.json().event_action)
+  await publish(service, group('g', 'A'))
+  pd.answer({ status: 400 })
+  for (const body of [group('g', '-A'), group('h', '-A')]) await publish(service, body)
+  await buried(service, 2)
+  pd.answer({ status: 202 })
+  t.equal((await publish(service, group('g', 'B'))).status, 200)
+  const before = pd.requests.length
+  t.match((await service.post('/api/v1/dead-letters/replay', {})).body, { replayed: 2 })
+  await workedOff(service)
+  t.same(actions().slice(before).sort(), ['resolve', 'trigger'], 'the other group is over')
+  t.equal((await publish(service, group('g', '-B'))).status, 200)
+  t.equal(actions().at(-1), 'resolve')
+})
+
 onEachQueue(
   t,
   'a letter that is named is left out as well if it has resolved since, unless told otherwise',

@@ -4,7 +4,10 @@ import {
   afterClosing,
   afterDelivery,
   afterDoubt,
+  afterNothing,
   afterOwing,
+  afterTelling,
+  hasFiredSince,
   isOwedResolve,
   isUnheard,
   merge,
@@ -181,6 +184,25 @@ t.test('a firing that timed out and was owed, then resolves, is resolved for cer
   const state = afterOwing(afterDoubt(undefined, firing(1)), firing(1))
   t.equal(stepOf(resolved(2), state, incident), 'send')
   t.equal(isOwedResolve(state), true)
+})
+
+t.test('an attempt that surely did not arrive after all leaves what there was before it', async t => {
+  for (const had of [undefined, hasFiring, mayHaveFiring, owedFiring, hasResolvedOwedFiring]) {
+    const now = afterNothing(afterDoubt({ ...(had ?? closed), seq: 7, owed: true }, firing(3)), had)
+    t.strictSame(now, { sure: true, ...had, seq: 7, owed: true }, 'but for what was accepted meanwhile')
+  }
+  t.equal(afterNothing(undefined, hasFiring), undefined)
+})
+
+t.test('of a group counts what it was told of what was accepted last', async t => {
+  const fires = afterTelling(undefined, 'firing', 5)
+  const isOver = afterTelling(fires, 'resolved', 7)
+  t.strictSame(
+    [4, 5, 6].map(seq => hasFiredSince(fires, seq)),
+    [true, false, false]
+  )
+  t.equal(hasFiredSince(isOver, 6), false)
+  t.equal(hasFiredSince(afterTelling(isOver, 'firing', 6), 6), true, 'what is told late opens it again')
 })
 
 const merged = (older: Sequenced[], newer: Sequenced[]) =>
