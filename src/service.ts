@@ -13,6 +13,7 @@ import { createPoller, type PollerEvents } from './health/poller.js'
 import { deadLetterLog, publishLog, rosterLog } from './log.js'
 import { createMetrics } from './metrics.js'
 import { createMode } from './mode.js'
+import { createAbsence } from './pipeline/absence.js'
 import { Crowd } from './pipeline/crowd.js'
 import { createDeadLetters } from './pipeline/dead-letters.js'
 import { createDeliver, type DeliveryEvents } from './pipeline/deliver.js'
@@ -23,7 +24,7 @@ import { defaultOptions } from './pipeline/options.js'
 import { createOwed, type OwedEvents } from './pipeline/owed.js'
 import { createPublish, type PublishEvents } from './pipeline/publish.js'
 import { createRetry } from './pipeline/retry.js'
-import { createRoster, type RosterEvents } from './pipeline/roster.js'
+import { createRoster, type Roster, type RosterEvents } from './pipeline/roster.js'
 import { sendTestAlert } from './pipeline/test-alert.js'
 import { openStore } from './queues/registry.js'
 import { createRenewal } from './renewal.js'
@@ -90,10 +91,11 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   const inHand = new Crowd<Job>()
   const renewal = createRenewal(target => discovery.works?.(target))
 
-  const roster = createRoster(
+  const roster: Roster = createRoster(
     together<RosterEvents>(['appeared', 'gone', 'applied'], () => [
       metrics.roster,
       renewal,
+      absence,
       rosterLog(log),
       {
         appeared(live, before) {
@@ -112,6 +114,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
       }
     ])
   )
+  const absence = createAbsence({ store, roster, now, retentionMs: config.DEAD_LETTER_RETENTION })
   const egressRules = egress(listOf(config.EGRESS_DENY), listOf(config.EGRESS_ALLOW))
   const sender = createSender(egressRules, userAgent)
   const owed = createOwed({
@@ -312,7 +315,8 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
   }
 
   const found = discovery.start(snapshot => roster.apply(snapshot, now()))
-  const ready = Promise.all([found, opened()]).then(() => {
+  const ready = Promise.all([found, opened()]).then(async () => {
+    await absence.recall()
     if (readiness !== 'starting') return
     readiness = 'ready'
     poller.start()

@@ -674,6 +674,27 @@ t.test('what ends while its target is gone', async t => {
     t.same(told(chat!), ['A,B', 'B,C'])
   })
 
+  onEachQueue(t, 'is not told by the next process either, which finds the target there', async (t, queue) => {
+    const pd = await startStandIn(t, { status: 503 })
+    const there = webhook('other', (await startStandIn(t)).url)
+    const env = { ...queue.env, ...patient }
+    const targets = [pagerduty('pd', pd.url), there]
+    const service = await startTestService(t, { env, targets })
+    t.equal((await publish(service, group('g', 'A'))).status, 207)
+    await service.retarget([there])
+    t.equal((await publish(service, group('g', '-A'))).status, 200)
+    await service.stop()
+    pd.answer({ status: 202 })
+    const next = await startTestService(t, { env, targets: [there] })
+    await next.stop()
+    const last = await startTestService(t, { env, targets })
+    await last.retarget([pagerduty('pd', `${pd.url}/2`), there])
+    await workedOff(last)
+    t.same(events(pd), ['A'])
+    t.equal((await publish(last, group('h', 'B'))).status, 200)
+    t.same(events(pd), ['A', 'B'])
+  })
+
   onEachQueue(t, 'and fires again is told', async (t, queue) => {
     const again = { name: 'A', startsAt: '2026-11-20T19:00:00Z' }
     const { chat, incidents } = await awayDuring(t, queue, [group('g', '-A', '-B'), group('g', again)])
