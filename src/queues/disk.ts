@@ -6,18 +6,18 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { damaged, type Place, reason, StoreUnavailable } from './contract.js'
 import { type Journal, journalFiles, openJournal } from './journal.js'
 import { lockDirectory } from './lock.js'
-import { type Kept, textOf } from './record.js'
+import { endIn, type Kept, read } from './record.js'
 import { openRoom, proveRoom, type Room } from './room.js'
 import { needsUpgrade, upgrade } from './upgrades.js'
 import { verify } from './verify.js'
 
 /** What a checkpoint writes for one record. */
-export interface Row {
+export interface TableRow {
   readonly id: string
-  /** Absent: the record is removed. */
-  readonly kept?: Kept
+  /** The record, with its end. Absent: it is removed. */
+  readonly text?: string
   /** Absent: its place stays as it is on disk. */
-  readonly place?: Place | null
+  readonly place?: Place | null | undefined
 }
 
 /**
@@ -32,7 +32,7 @@ export interface Disk {
   places(): Iterable<{ id: string; place: Place; expiresAt: number }>
   /** What was journalled since the last checkpoint is in here. */
   readonly journal: Journal
-  apply(rows: readonly Row[]): Promise<void>
+  apply(rows: readonly TableRow[]): Promise<void>
   /** Remembers the last number that `next()` gave: the last write of a checkpoint. */
   settled(lastNumber: number): Promise<void>
   lastNumber(): number
@@ -178,15 +178,14 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, handles: Hand
     },
     journal,
     apply(rows) {
-      const texts = rows.map(({ kept }) => kept && `${kept.expiresAt};${textOf(kept)}`)
-      const bytes = texts.reduce((sum, text) => sum + 2 * Buffer.byteLength(text ?? ''), 0)
+      const bytes = rows.reduce((sum, { text = '' }) => sum + 2 * Buffer.byteLength(text), 0)
       const batch = () =>
         env.batch(() => {
-          for (const [index, { id, kept, place }] of rows.entries()) {
-            const text = texts[index]
+          for (const { id, text, place } of rows) {
             if (text === undefined) quiet(records.remove(id))
             else quiet(records.put(id, text))
-            if (place) quiet(places.put(id, JSON.stringify(placeRow(place, kept?.expiresAt))))
+            if (place)
+              quiet(places.put(id, JSON.stringify(placeRow(place, text === undefined ? Infinity : endIn(text)))))
             else if (place === null) quiet(places.remove(id))
           }
         })
@@ -203,7 +202,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, handles: Hand
     },
     *ends(after) {
       for (const { key, value } of records.getRange({ start: after, exclusiveStart: true })) {
-        yield { id: key, expiresAt: Number(value.slice(0, value.indexOf(';'))) }
+        yield { id: key, expiresAt: endIn(value) }
       }
     },
     size: () => (records.getStats() as { entryCount: number }).entryCount,
@@ -218,13 +217,7 @@ export function keyOf(id: string): string {
 }
 
 function decoded(text: string | undefined): Kept | undefined {
-  if (text === undefined) return undefined
-  const end = text.indexOf(';')
-  try {
-    return { expiresAt: Number(text.slice(0, end)), fields: JSON.parse(text.slice(end + 1)) }
-  } catch (cause) {
-    throw new StoreUnavailable('a record of the queue cannot be read: it is damaged', { cause })
-  }
+  return text === undefined ? undefined : read(text)
 }
 
 type PlaceRow = readonly [
@@ -235,7 +228,7 @@ type PlaceRow = readonly [
   expiresAt: number | null
 ]
 
-function placeRow({ target, priority, dueAt, acceptedAt }: Place, expiresAt = Infinity): PlaceRow {
+function placeRow({ target, priority, dueAt, acceptedAt }: Place, expiresAt: number): PlaceRow {
   return [target, priority, dueAt, acceptedAt, expiresAt === Infinity ? null : expiresAt]
 }
 

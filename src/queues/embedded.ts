@@ -1,10 +1,10 @@
 import { type Change, type Place, type Store, StoreUnavailable } from './contract.js'
-import { keyOf, openDisk, type Row } from './disk.js'
+import { keyOf, openDisk, type TableRow } from './disk.js'
 import { dueIndex } from './due.js'
 import { localHold } from './memory.js'
 import { merged, sortedSlices } from './merge.js'
-import { alive, changed, counter, isVain, type Kept } from './record.js'
-import { SharedValues, Staged } from './staged.js'
+import { alive, changed, counter, endIn, isVain, type Kept, textOf } from './record.js'
+import { keptIn, over, placeIn, type Row, SharedValues, Staged } from './staged.js'
 
 export interface EmbeddedOptions {
   readonly dir: string
@@ -97,7 +97,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const seen = recent.get(id)
     if (seen) return seen === nothing ? undefined : seen
     const row = overlay(id)
-    if (row) return row.kept
+    if (row) return keptIn(row)
     const kept = disk.read(id)
     if (recent.size >= mostRecent) recent = new Map()
     recent.set(id, kept ?? nothing)
@@ -199,8 +199,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const isShort = batch.length < groups.length
     for (const { rows } of batch) {
       for (const row of rows) {
-        const { id, kept, place } = row
-        journalled.set(id, over({ id, kept, place }, journalled.get(id)))
+        const { id } = row
+        journalled.set(id, over(row.row, journalled.get(id)))
         if (isShort && fresh.get(id) === row) fresh.delete(id)
       }
     }
@@ -241,9 +241,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const durablePlace = (id: string): Place | null | undefined => {
-    const rows = [journalled.get(id), leaving?.get(id)]
-    const row = rows.find(row => row?.place !== undefined)
-    return row ? row.place : disk.place(id)
+    const places = [journalled.get(id), leaving?.get(id)].map(placeIn)
+    const place = places.find(each => each !== undefined)
+    return place === undefined ? disk.place(id) : place
   }
 
   /** Brings the tables up to date with the journal, in slices between which everything else goes on. */
@@ -261,7 +261,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     journalBytes = 0
     try {
       for await (const slice of sortedSlices(rows, rowsPerWrite, bytesPerWrite)) {
-        await disk.apply(slice.map(row => (alive(row.kept, now) ? row : { id: row.id, place: null })))
+        await disk.apply(slice.map(id => tableRow(id, rows.get(id)!, now)))
         done += slice.length
         const early = Math.min(began + (paceMs * done) / rows.size - performance.now(), longestRestMs)
         if (early > 1 && done < rows.size && !closing) await new Promise(resolve => setTimeout(resolve, early))
@@ -447,9 +447,11 @@ function freshOf(groups: readonly Group[]): Map<string, Staged> {
   return fresh
 }
 
-/** A row as it stands over an older one, whose place still counts if the newer one says nothing of it. */
-function over(row: Row, older: Row | undefined): Row {
-  return row.place !== undefined || older?.place === undefined ? row : { ...row, place: older.place }
+/** What the tables get. A record whose time is over goes, and its place with it. */
+function tableRow(id: string, row: Row, now: number): TableRow {
+  if (typeof row === 'string') return endIn(row) > now ? { id, text: row } : { id, place: null }
+  const kept = alive(row.kept, now)
+  return kept ? { id, text: textOf(kept), place: row.place } : { id, place: null }
 }
 
 /** One write: the last number that was given, and the groups with the values that their changes share. */

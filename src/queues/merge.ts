@@ -1,56 +1,52 @@
-import type { Row } from './disk.js'
-import { type Kept, lengthOf } from './record.js'
+import type { Kept } from './record.js'
+import { keptIn, lengthOf, type Row } from './staged.js'
 
 /**
- * All rows in id order, `size` at a time or fewer once their texts have about so many `bytes`: neighbours lie on the same
- * pages of the table, which are then written once. Sorted in parts with a pause after each, so that 50,000 rows do not hold
- * up the event loop.
+ * The ids of all rows in order, `size` at a time or fewer once their texts have about so many `bytes`: neighbours lie on the
+ * same pages of the table, which are then written once. Sorted in parts with a pause after each, so that 50,000 rows do not
+ * hold up the event loop.
  */
 export async function* sortedSlices(
   rows: ReadonlyMap<string, Row>,
   size: number,
   bytes: number
-): AsyncGenerator<Row[]> {
-  const runs: Row[][] = []
-  let run: Row[] = []
-  for (const row of rows.values()) {
-    run.push(row)
+): AsyncGenerator<string[]> {
+  const runs: string[][] = []
+  let run: string[] = []
+  for (const id of rows.keys()) {
+    run.push(id)
     if (run.length < 2_000) continue
-    runs.push(run.sort(byId).reverse())
+    runs.push(run.sort().reverse())
     run = []
     await new Promise(setImmediate)
   }
-  if (run.length > 0) runs.push(run.sort(byId).reverse())
-  // The run with the smallest row comes last, as each run's smallest row does.
-  runs.sort((a, b) => byId(b.at(-1)!, a.at(-1)!))
+  if (run.length > 0) runs.push(run.sort().reverse())
+  // The run with the smallest id comes last, as each run's smallest id does.
+  runs.sort((a, b) => (b.at(-1)! < a.at(-1)! ? -1 : 1))
   while (runs.length > 0) {
-    const slice: Row[] = []
+    const slice: string[] = []
     let length = 0
     while (slice.length < size && length < bytes && runs.length > 0) {
       const smallest = runs.pop()!
-      const row = smallest.pop()!
-      slice.push(row)
-      length += lengthOf(row.kept)
+      const id = smallest.pop()!
+      slice.push(id)
+      length += lengthOf(rows.get(id)!)
       if (smallest.length > 0) putBack(runs, smallest)
     }
     yield slice
   }
 }
 
-function putBack(runs: Row[][], run: Row[]): void {
-  const row = run.at(-1)!
+function putBack(runs: string[][], run: string[]): void {
+  const id = run.at(-1)!
   let low = 0
   let high = runs.length
   while (low < high) {
     const middle = (low + high) >> 1
-    if (byId(runs[middle]!.at(-1)!, row) > 0) low = middle + 1
+    if (runs[middle]!.at(-1)! > id) low = middle + 1
     else high = middle
   }
   runs.splice(low, 0, run)
-}
-
-function byId({ id: a }: Row, { id: b }: Row): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** The table's records with the layers that lie over it, the first layer first, in id order. */
@@ -59,18 +55,18 @@ export function* merged(
   table: Iterable<{ id: string; kept: Kept }>,
   { prefix, after = '' }: { prefix: string; after?: string }
 ): Generator<{ id: string; kept: Kept | undefined }> {
-  const over = new Map<string, Kept | undefined>()
+  const over = new Map<string, Row>()
   for (const layer of layers) {
-    for (const [id, { kept }] of layer) if (id.startsWith(prefix) && id > after && !over.has(id)) over.set(id, kept)
+    for (const [id, row] of layer) if (id.startsWith(prefix) && id > after && !over.has(id)) over.set(id, row)
   }
   const ids = [...over.keys()].sort()
   let position = 0
   for (const entry of table) {
     while (position < ids.length && ids[position]! < entry.id) {
       const id = ids[position++]!
-      yield { id, kept: over.get(id) }
+      yield { id, kept: keptIn(over.get(id)!) }
     }
     if (!over.has(entry.id)) yield entry
   }
-  for (const id of ids.slice(position)) yield { id, kept: over.get(id) }
+  for (const id of ids.slice(position)) yield { id, kept: keptIn(over.get(id)!) }
 }

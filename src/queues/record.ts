@@ -1,4 +1,4 @@
-import type { Change, Fields } from './contract.js'
+import { type Change, type Fields, StoreUnavailable } from './contract.js'
 
 /** A record as it is kept. Never changed, only replaced, so whoever has read it keeps what was read. */
 export interface Kept {
@@ -8,24 +8,23 @@ export interface Kept {
 }
 
 /**
- * A record of which only the JSON is kept: many wait for a checkpoint, and a text is nothing to look into for the GC.
- * `same` are the names and, as JSON, the values, in turn, of fields that other records have as well, with the very same texts.
+ * A record of which only the JSON is kept, since a text is nothing to look into for the GC. `same` are the names and, as
+ * JSON, the values, in turn, of fields that other records have as well, with the very same texts.
  */
 export class Packed implements Kept {
   constructor(
     private readonly own: string,
     readonly expiresAt: number,
-    private readonly same?: readonly string[]
+    private readonly same: readonly string[]
   ) {}
 
   /** Of its text, or nearly. */
   get length(): number {
-    return this.own.length + (this.same?.reduce((sum, text) => sum + text.length, 0) ?? 0)
+    return this.same.reduce((sum, text) => sum + text.length, this.own.length)
   }
 
-  get text(): string {
+  get json(): string {
     const { own, same } = this
-    if (!same) return own
     const pieces = own === '{}' ? [] : [own.slice(1, -1)]
     for (let index = 0; index < same.length; index += 2)
       pieces.push(`${JSON.stringify(same[index])}:${same[index + 1]}`)
@@ -33,18 +32,26 @@ export class Packed implements Kept {
   }
 
   get fields(): Fields {
-    return JSON.parse(this.text)
+    return JSON.parse(this.json)
   }
 }
 
+/** A record as the tables have it: when it ends, and its fields as JSON. */
 export function textOf(kept: Kept): string {
-  return kept instanceof Packed ? kept.text : JSON.stringify(kept.fields)
+  return `${kept.expiresAt};${kept instanceof Packed ? kept.json : JSON.stringify(kept.fields)}`
 }
 
-/** About how long its text is, as far as that is known without making it. */
-export function lengthOf(kept: Kept | undefined): number {
-  return kept instanceof Packed ? kept.length : 0
+/** The record of such a text. */
+export function read(text: string): Kept {
+  try {
+    return { expiresAt: endIn(text), fields: JSON.parse(jsonIn(text)) }
+  } catch (cause) {
+    throw new StoreUnavailable('a record of the queue cannot be read: it is damaged', { cause })
+  }
 }
+
+export const endIn = (text: string): number => Number(text.slice(0, text.indexOf(';')))
+export const jsonIn = (text: string): string => text.slice(text.indexOf(';') + 1)
 
 /** Whether a change is one of a record that is not there, and so none. */
 export function isVain({ update }: Change, before: Kept | undefined, now: number): boolean {

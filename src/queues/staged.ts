@@ -1,19 +1,47 @@
 import type { Change, Fields, Place } from './contract.js'
-import type { Row } from './disk.js'
-import { type Kept, Packed } from './record.js'
+import { jsonIn, type Kept, Packed, read } from './record.js'
+
+/**
+ * What a change made of a record, until the tables have it. Of many thousands, and so of nearly all, whose place stays as it
+ * is, just the text that the tables get: the less there is of them, the less the GC has to look into.
+ */
+export type Row =
+  | string
+  | {
+      /** Absent: the record is removed. */
+      readonly kept?: Kept | undefined
+      /** Absent: its place stays as it is on disk. */
+      readonly place?: Place | null | undefined
+    }
+
+export const keptIn = (row: Row): Kept | undefined => (typeof row === 'string' ? read(row) : row.kept)
+export const placeIn = (row: Row | undefined): Place | null | undefined =>
+  typeof row === 'string' ? undefined : row?.place
+
+/** About how long its text is, as far as that is known without making it. */
+export function lengthOf(row: Row): number {
+  if (typeof row === 'string') return row.length
+  return row.kept instanceof Packed ? row.kept.length : 0
+}
+
+/** A row as it stands over an older one, whose place still counts if the newer one says nothing of it. */
+export function over(row: Row, older: Row | undefined): Row {
+  const place = placeIn(older)
+  return placeIn(row) !== undefined || place === undefined ? row : { kept: keptIn(row), place }
+}
 
 /**
  * A change that is not journalled yet, and what it makes of its record. What is marked in the record meanwhile is only
  * listed: a live publish marks two records several times each, and nobody reads them before they are written as one.
  */
-export class Staged implements Row {
+export class Staged {
   #change: Change
   #kept: Kept | undefined
+  /** All that the record has, once it is written as one text. */
+  #text: string | undefined
   /** Names and values in turn, of fields that were marked since. */
   #marks: unknown[] | undefined
   #expiresAt = 0
-  /** All that the record has is in its text. */
-  #isPacked = false
 
   constructor(
     readonly id: string,
@@ -35,14 +63,19 @@ export class Staged implements Row {
   get change(): Change {
     this.#apply()
     // What was written and could not be journalled: the marks are in the text alone by then.
-    if (!this.#isPacked) return this.#change
-    const { fields, expiresAt } = this.#kept!
+    if (this.#text === undefined) return this.#change
+    const { fields, expiresAt } = read(this.#text)
     return { ...this.#change, set: fields, expiresAt }
   }
 
   get kept(): Kept | undefined {
     this.#apply()
-    return this.#kept
+    return this.#text === undefined ? this.#kept : read(this.#text)
+  }
+
+  /** What is left of it once it is journalled. */
+  get row(): Row {
+    return this.place === undefined && this.#text !== undefined ? this.#text : { kept: this.kept, place: this.place }
   }
 
   /** Sets one field more. */
@@ -55,15 +88,14 @@ export class Staged implements Row {
   /** The change as JSON. What it sets is all of a new record, as a rule: then its text is what is kept from here on. */
   written(values: SharedValues): string {
     const { set, id, replace, place } = this.#change
-    if (!this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set) return JSON.stringify(this.change)
+    if (this.#text !== undefined || !this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set)
+      return JSON.stringify(this.change)
     if (replace && !this.#marks) return this.#withShared(set, values)
     const marks = this.#marks
     const expiresAt = marks ? this.#expiresAt : this.#change.expiresAt
-    const text = withMarks(JSON.stringify(set), marks)
-    this.#kept = new Packed(text, marks ? this.#expiresAt : this.#kept.expiresAt)
+    this.#text = recordText(marks ? this.#expiresAt : this.#kept.expiresAt, JSON.stringify(set), marks)
     this.#marks = undefined
-    this.#isPacked = true
-    return changeText(id, text, { replace, expiresAt, place })
+    return changeText(id, jsonIn(this.#text), { replace, expiresAt, place })
   }
 
   /** What is owed to several targets, or given up, says the same of the same alerts: that is written and kept once. */
@@ -132,13 +164,14 @@ export class SharedValues {
 }
 
 /**
- * A JSON object with more fields; of a field that was marked twice JSON takes the last. Joined, since a text that grows bit
- * by bit stays a chain of its bits, and this one is kept.
+ * A record as the tables have it, of a JSON object with more fields; of a field that was marked twice JSON takes the last.
+ * Joined, since a text that grows bit by bit stays a chain of its bits, and this one is kept.
  */
-function withMarks(object: string, marks: readonly unknown[] | undefined): string {
-  if (!marks) return object
-  const pieces = new Array<string>((marks.length / 2) * 5 + 2)
+function recordText(expiresAt: number, object: string, marks: readonly unknown[] = []): string {
+  const pieces = new Array<string>((marks.length / 2) * 5 + 4)
   let count = 0
+  pieces[count++] = String(expiresAt)
+  pieces[count++] = ';'
   pieces[count++] = object.slice(0, -1)
   for (let index = 0; index < marks.length; index += 2) {
     const field = marks[index] as string
