@@ -1,6 +1,6 @@
 import { delivered as healed } from '../health/state.js'
 import type { Hold, Store } from '../queues/contract.js'
-import type { Failure, Message } from '../targets/contract.js'
+import type { Failure, Memory, Message } from '../targets/contract.js'
 import { groupStatusOf } from '../targets/incident.js'
 import type { Sender } from '../targets/send.js'
 import type { Target } from '../targets/target.js'
@@ -137,7 +137,16 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (!states) return false
     const pass = gate.atOnce(job)
     if (!pass) return false
-    exchange(course, { ...asItCame, pass, states }, end)
+    // Written out: a spread here costs each delivery several microseconds.
+    const start = {
+      hold: undefined,
+      pass,
+      states,
+      memory: nothingRemembered,
+      firedAndResolved: false,
+      group: undefined
+    }
+    exchange(course, start, end)
     return true
   }
 
@@ -441,7 +450,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 }
 
-const asItCame = { hold: undefined, memory: {}, firedAndResolved: false, group: undefined } as const
+const nothingRemembered: Memory = {}
 
 /** Whoever is given less time, because its publish ends, is not to blame for taking longer, in milliseconds. */
 const fairMs = 1_000
