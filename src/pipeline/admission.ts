@@ -113,9 +113,9 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
   function decide(request: PublishRequest, { key, at, seq, records, isAway }: Found): Admission {
     const { accepted } = request
     const { alerts, external_url } = accepted.notification
-    const changes: Change[] = alerts.map(alert => ({
+    const changes: Change[] = alerts.map((alert, index) => ({
       id: alertId(alert.fingerprint),
-      set: { k: stateOf(alert) },
+      set: seenAs(alert, records[index], seq),
       expiresAt: at + stateMs.firing
     }))
     if (key === undefined) {
@@ -128,7 +128,7 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
       now: at,
       sender: `${request.sender} ${external_url}`,
       reminder: accepted.reminder,
-      outdated: alerts.some((alert, index) => isOutdated(alert, records[index])),
+      outdated: before !== undefined && alerts.some((alert, index) => isOutdated(alert, records[index], before.round)),
       dedupWindowMs,
       chosenKey: accepted.source !== 'alertmanager',
       interruptedAt
@@ -228,6 +228,18 @@ function idsOf(request: PublishRequest, key: string | undefined): string[] {
   return ids
 }
 
-function isOutdated(alert: Alert, record: Fields | undefined): boolean {
-  return typeof record?.k === 'string' && record.k !== stateOf(alert)
+/**
+ * What is recorded of an alert's last state: `k`, when it was accepted last, `s`, and when another one was, `o`. So it is
+ * known of a state that it comes anew also where another group was the first to say so.
+ */
+function seenAs(alert: Alert, record: Fields | undefined, seq: number): Fields {
+  const k = stateOf(alert)
+  if (typeof record?.k !== 'string' || record.k === k || typeof record.s !== 'number') return { k, s: seq }
+  return { k, s: seq, o: record.s }
+}
+
+/** Whether another state of the alert was accepted since that round began. */
+function isOutdated(alert: Alert, record: Fields | undefined, round: number): boolean {
+  if (typeof record?.k !== 'string') return false
+  return record.k !== stateOf(alert) || (typeof record.o === 'number' && record.o > round)
 }

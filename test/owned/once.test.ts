@@ -2,6 +2,7 @@ import { cp } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import t from 'tap'
 import { movableClock } from '../support/clock.js'
+import { group, told } from '../support/posts.js'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { openPost } from '../support/raw.js'
 import {
@@ -124,6 +125,23 @@ onEachQueue(t, 'a re-fire with the old startsAt is sent, as often as it fires', 
   }
   t.same(alertsAt(hook), ['A firing', 'A resolved', 'A firing', 'A resolved'])
   t.equal(new Set(keysAt(hook)).size, 4)
+})
+
+onEachQueue(t, 'so it is to each of two receivers with targets of their own', async (t, queue) => {
+  const hooks = await Promise.all([startStandIn(t), startStandIn(t)])
+  const service = await startTestService(t, {
+    env: queue.env,
+    targets: hooks.map((hook, index) => webhook(`hook-${index}`, hook.url))
+  })
+  const receivers = hooks.map((_, index) => (name: string, externalURL = 'http://alertmanager:9093') => {
+    const body = { ...group(`receiver-${index}`, name), externalURL }
+    return service.post(`${publishPaths.named}?target=hook-${index}`, body)
+  })
+  for (const name of ['A', '-A', 'A', '-A', 'A'])
+    for (const post of receivers) t.match((await post(name)).body.results, [{ success: true, deduplicated: undefined }])
+  for (const post of receivers)
+    t.match((await post('A', 'http://alertmanager-2:9093')).body.results, [{ deduplicated: true }], 'a twin is none')
+  for (const hook of hooks) t.same(told(hook), ['A', '-A', 'A', '-A', 'A'])
 })
 
 t.test(
