@@ -350,7 +350,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       now: at,
       lateByMs: job.stored || job.folded.length > 0 ? at - entry.accepted_at : 0,
       memory,
-      mayHave: entry.may_have || states.some(state => state?.has === 'firing' && !state.sure),
+      // Of an end that may not have arrived, what it was to end may be there as well.
+      mayHave: entry.may_have || states.some(state => state?.has !== undefined && !state.sure),
       firedAndResolved,
       truncated: field => events.truncated(live.name, field)
     }

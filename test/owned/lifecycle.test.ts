@@ -764,6 +764,30 @@ onEachQueue(t, 'the id that a vendor gave is remembered over a restart', async (
   )
 })
 
+onEachQueue(t, 'what fires anew is looked for if its end may not have arrived', async (t, queue) => {
+  const rootly = await startStandIn(t, 'hang')
+  const target = (path: string) => ({
+    name: 'rootly',
+    type: 'rootly',
+    url: rootly.url + path,
+    auth: { type: 'bearer', token: 'token' }
+  })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient, ATTEMPT_TIMEOUT: '150ms' },
+    targets: [target('')]
+  })
+  for (const name of ['A', '-A']) t.match((await publish(service, group('g', name))).body.results, [{ queued: true }])
+  rootly.answer({ status: 400 })
+  await service.retarget([target('/2')])
+  await workedOff(service)
+  rootly.answer({ body: '{"data":[]}' })
+  await publish(service, group('g', { name: 'A', startsAt: '2026-11-20T19:00:00Z' }))
+  t.same(
+    rootly.requests.map(({ method }) => method),
+    ['POST', 'GET', 'GET', 'GET', 'POST']
+  )
+})
+
 onEachQueue(t, 'an attempt that a stop cut short may have arrived: its resolve is told', async (t, queue) => {
   const incidents = await startStandIn(t, { status: 503 })
   const options = { env: { ...queue.env, ...patient }, targets: [pagerduty('pd', incidents.url)] }
