@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { seeded } from '../support/lives.js'
+import { compile, openPlace, type Place, type Run } from '../support/process.js'
+import { onEachQueue } from '../support/queues.js'
+import { publishPaths } from '../support/service.js'
+import { type Storm, startStorm } from '../support/storm.js'
+import { groupKeyOf, moods, startVendors, type Vendor } from '../support/vendors.js'
+
+// Each of them mostly waits: two at once.
+t.jobs = 2
+
+const stormMs = 8_000
+const env = {
+  ACK_TIMEOUT: '300ms',
+  ATTEMPT_TIMEOUT: '1s',
+  PUBLISH_TIMEOUT: '3s',
+  ADAPTIVE_TIMEOUT: 'false',
+  CIRCUIT_OPEN_DURATION: '300ms',
+  RETRY_BASE: '50ms',
+  RETRY_MAX_DELAY: '400ms',
+  DRAIN_TIMEOUT: '500ms',
+  DEDUP_WINDOW: '1s'
+}
+const main = compile(t)
+
+/** One service, or one of two replicas. */
+interface Process {
+  readonly place: Place
+  run: Run
+}
+
+for (const isEdited of [false, true]) {
+  const name = isEdited ? ' and targets that come and go' : ''
+  onEachQueue(t, `what is open in the end is what fires, after faults, kills, stops${name}`, async (t, queue) => {
+    const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
+    const random = seeded(seed)
+    const vendors = await startVendors(t)
+    const targets = vendors.map(({ settings }) => settings)
+    const places = await Promise.all(
+      Array.from({ length: queue.redis ? 2 : 1 }, () => openPlace(t, main, { targets, env: { ...env, ...queue.env } }))
+    )
+    const processes = await Promise.all(places.map(async place => ({ place, run: await place.start() })))
+    const one = () => places[Math.floor(places.length * random())]!
+    const storm = startStorm({ post: body => one().post(publishPaths.all, body), random })
+
+    const end = Date.now() + stormMs
+    const goesOn = () => Date.now() < end
+    let isOver = false
+    const moody = Promise.all(vendors.map(vendor => behave(vendor, random, () => !isOver)))
+    await Promise.all([
+      ...processes.map(each => kill(each, random, goesOn)),
+      isEdited && edit(places, targets, random, goesOn)
+    ])
+    // The last change of each alert comes while they still fail.
+    await storm.stop()
+    isOver = true
+    await moody
+    await quiet(places)
+    await places[0]!.post('/api/v1/dead-letters/replay', { skip_resolved: false })
+    await quiet(places)
+    // Who was not there for a firing need not have it: only what comes from here on is for all.
+    if (!isEdited) check(t, 'after the storm', storm, vendors)
+    await storm.changeAll()
+    await quiet(places)
+    check(t, 'and after the next change of each alert', storm, vendors)
+    t.comment(`seed ${seed}: answers ${JSON.stringify(storm.answers)}`)
+  })
+}
+
+/** One mood after the other; well in the end. */
+async function behave(vendor: Vendor, random: () => number, goesOn: () => boolean): Promise<void> {
+  while (goesOn()) {
+    vendor.be(random() < 0.3 ? 'well' : moods[Math.floor(moods.length * random())]!)
+    await sleep(300 + 2_000 * random())
+  }
+  vendor.be('well')
+}
+
+/** Killed or stopped now and then, and started again. */
+async function kill(each: Process, random: () => number, goesOn: () => boolean): Promise<void> {
+  while (goesOn()) {
+    await sleep(500 + 2_000 * random())
+    each.run.kill(random() < 0.6 ? 'SIGKILL' : 'SIGTERM')
+    await each.run.ended
+    each.run = await each.place.start()
+  }
+}
+
+/** One target after the other is gone for a while, or disabled. */
+async function edit(
+  places: readonly Place[],
+  targets: readonly object[],
+  random: () => number,
+  goesOn: () => boolean
+): Promise<void> {
+  while (goesOn()) {
+    const index = Math.floor(targets.length * random())
+    const others = targets.filter((_, each) => each !== index)
+    const edited = random() < 0.5 ? others : [...others, { ...targets[index], enabled: false }]
+    for (const place of places) place.retarget(edited)
+    await sleep(200 + 1_000 * random())
+    for (const place of places) place.retarget(targets)
+    await sleep(1_000 * random())
+  }
+}
+
+/** Waits until nothing is owed, or under way. */
+async function quiet(places: readonly Place[]): Promise<void> {
+  for (const place of places) {
+    const isBusy = async () => {
+      const { queue, in_flight } = (await place.get('/status')).body
+      return queue.depth !== 0 || in_flight.deliveries > 0
+    }
+    while (await isBusy()) await sleep(50)
+  }
+}
+
+function check(t: Test, when: string, { groups }: Storm, vendors: readonly Vendor[]): void {
+  const fires = groups.flatMap(({ alerts }) => alerts).map(({ fingerprint, status }) => ({ fingerprint, status }))
+  for (const { name, perGroup, open } of vendors) {
+    const expected = perGroup
+      ? groups.map(({ key, alerts }) => [key, Number(alerts.some(({ status }) => status === 'firing'))] as const)
+      : fires.map(({ fingerprint, status }) => [fingerprint, Number(status === 'firing')] as const)
+    const found = expected.map(([key]) => [key, open(perGroup ? groupKeyOf(key) : key)])
+    t.strictSame(found, expected, `${name}, ${when}`)
+  }
+}
