@@ -96,6 +96,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
     const { peer } = job.entry
     const own = new Set(lanesOf(job.live.target, job.entry))
     const taken: Entry[] = []
+    let inherited = false
     for (const record of records) {
       const entry = record as unknown as Entry | undefined
       if (!entry || entry.type !== job.live.type) continue
@@ -111,6 +112,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
       }
       tickets.push(ticket)
       if (hold) holds.push(hold)
+      inherited ||= hold?.inherited === true
       for (const lane of more) own.add(lane)
       taken.push(entry)
     }
@@ -125,6 +127,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
         job,
         taken.filter(entry => !told.has(entry))
       )
+    if (inherited) job.entry.may_have = true
     return true
   }
 

@@ -43,6 +43,8 @@ export interface Depth {
 /** The right to act for some lanes until `release`; others are kept out meanwhile, also other processes. */
 export interface Hold {
   readonly lanes: readonly string[]
+  /** Another process had one of them and was gone without giving it back: nobody knows what it did there last. */
+  readonly inherited?: boolean
   /** Whether the hold still stands: false once a lease could not be renewed in time. */
   valid(): boolean
 }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
  * `r:<id>` a record: a hash with `e` (its end), `p` (its place) and one field `.name` per field, as JSON;
  * `d:<priority>:<target>` and `a:<priority>:<target>` places by due and by accepted time; `targets` those with any;
  * `ids` what can be listed; `ends` when records with a place or in the list end (the others end by PEXPIREAT);
- * `l:<lane>` who has a lane; `next` the last number given.
+ * `l:<lane>` who has a lane; `h:<lane>` who had it last and has not given it back; `next` the last number given.
  */
 export const prefix = '{alert-fanout}:'
 
@@ -207,14 +207,23 @@ local text = string.format('%.0f', number)
 redis.call('SET', P .. 'next', text)
 return text`,
 
-  /** owner, token, milliseconds, lanes… A lane that this owner has already goes over to the new token. */
+  /**
+   * owner, token, milliseconds, lanes… → 0 if somebody has one of them, 2 if somebody had one and never gave it back, else 1.
+   * A lane that this owner has already goes over to the new token. `h:<lane>` outlives the lease by a day.
+   */
   hold: `
 for at = 4, #ARGV do
   local token = redis.call('GET', P .. 'l:' .. ARGV[at])
   if token and string.sub(token, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 end
-for at = 4, #ARGV do redis.call('SET', P .. 'l:' .. ARGV[at], ARGV[2], 'PX', ARGV[3]) end
-return 1`,
+local answer = 1
+for at = 4, #ARGV do
+  local had = redis.call('GET', P .. 'h:' .. ARGV[at])
+  if had and string.sub(had, 1, #ARGV[1]) ~= ARGV[1] then answer = 2 end
+  redis.call('SET', P .. 'l:' .. ARGV[at], ARGV[2], 'PX', ARGV[3])
+  redis.call('SET', P .. 'h:' .. ARGV[at], ARGV[2], 'PX', 86400000)
+end
+return answer`,
 
   /** milliseconds, (lane, token)… → 1 or 0 for each */
   renew: `
@@ -237,7 +246,9 @@ return answer`,
   /** token, lanes… */
   release: `
 for at = 2, #ARGV do
-  if redis.call('GET', P .. 'l:' .. ARGV[at]) == ARGV[1] then redis.call('DEL', P .. 'l:' .. ARGV[at]) end
+  if redis.call('GET', P .. 'l:' .. ARGV[at]) == ARGV[1] then
+    redis.call('DEL', P .. 'l:' .. ARGV[at], P .. 'h:' .. ARGV[at])
+  end
 end
 return 1`
 }

@@ -171,13 +171,21 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     async hold(lanes) {
       const now = Date.now()
       const token = `${owner}${++holds}`
+      let held: unknown
       try {
-        if ((await link.run('hold', [owner, token, leaseMs, ...lanes])) !== 1) return undefined
+        held = await link.run('hold', [owner, token, leaseMs, ...lanes])
       } catch (error) {
         if (error instanceof StoreUnavailable) return localHold(lanes)
         throw error
       }
-      const lease: Lease = { lanes, token, until: now + leaseMs, valid: () => lease.until > Date.now() }
+      if (held === 0) return undefined
+      const lease: Lease = {
+        lanes,
+        token,
+        inherited: held === 2,
+        until: now + leaseMs,
+        valid: () => lease.until > Date.now()
+      }
       leases.add(lease)
       return lease
     },

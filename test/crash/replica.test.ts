@@ -8,7 +8,7 @@ import { publishPaths } from '../support/service.js'
 import { type Answer, startStandIn } from '../support/stand-in.js'
 
 // Each of them waits until the lanes of a killed replica are free: all of them at once.
-t.jobs = 4
+t.jobs = 5
 if (needs(t, 'redis-server')) tests(compile(t))
 
 function tests(main: string): void {
@@ -86,5 +86,20 @@ function tests(main: string): void {
     while ((await survivor.get('/api/v1/queue')).body.depth > 0) await sleep(100)
     const [alert] = posts().at(-1)!.json()
     t.ok(Date.parse(alert.endsAt) < Date.now(), 'its end is told')
+  })
+
+  t.test('what a replica died over unanswered may have arrived, whatever is posted of it next', async t => {
+    const pager = await startStandIn(t, (_, index) => (index === 0 ? killing(() => run) : { status: 202 }))
+    const target = { name: 'pager', type: 'pagerduty', url: pager.url, routing_key: 'R0' }
+    const { doomed, survivor, run } = await startPair(t, target, { ACK_TIMEOUT: '200ms' })
+    await t.rejects(doomed.post(publishPaths.all, group('g', 'A')))
+    const again = { name: 'A', startsAt: '2026-11-20T19:00:00Z' }
+    for (const alert of [again, { ...again, status: 'resolved' as const }])
+      t.equal((await survivor.post(publishPaths.all, group('g', alert))).status, 202)
+    while ((await survivor.get('/api/v1/queue')).body.depth > 0) await sleep(100)
+    t.same(
+      pager.requests.map(request => request.json().event_action),
+      ['trigger', 'resolve']
+    )
   })
 }
