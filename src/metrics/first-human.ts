@@ -2,6 +2,7 @@ import { type Alert, severityOf } from '../alert.js'
 import type { Accepted } from '../pipeline/accept.js'
 import { alertId, deadId, type Entry, fieldsWithin, newId, stateField } from '../pipeline/entry.js'
 import type { Job, PartResult } from '../pipeline/job.js'
+import { isEnd } from '../pipeline/ledger.js'
 import { unpackState } from '../pipeline/lifecycle.js'
 import type { LiveTarget } from '../pipeline/live.js'
 import type { PublishResult } from '../pipeline/result.js'
@@ -120,8 +121,7 @@ export function trackFirstHuman(observe: (seconds: number) => void, now: () => n
           const state = unpackState(record?.[field])
           return state?.has === 'firing' && state.sure
         }
-        const isOver = typeof record?.k === 'string' && record.k.startsWith('resolved')
-        if (isOver || Object.keys(record ?? {}).some(field => isReaders(field) && has(field)))
+        if (isEnd(record?.k) || Object.keys(record ?? {}).some(field => isReaders(field) && has(field)))
           waiting.delete(late[index]!)
       }
     },

@@ -188,7 +188,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       const hold = await store.hold(names)
       if (hold) {
         held.holds.push(hold)
-        if (hold.inherited) job.entry.may_have = true
         return true
       }
       if (job.stored) return false
@@ -248,7 +247,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     )
     const hold = await store.hold(distinct(lanes))
     if (hold) holds.push(hold)
-    if (hold?.inherited) for (const { job } of courses) job.entry.may_have = true
     return hold !== undefined
   }
 

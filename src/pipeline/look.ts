@@ -55,6 +55,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
 
   async function look(job: Job, held: Held): Promise<Telling | PartResult> {
     if (job.stored) takeInHand(held, job.entry.id)
+    doubtInherited(job, held)
     if (isMany(job.entry.alerts)) await turn()
     let known = await recall(job)
     if (job.stored && !known.stands) return untouched
@@ -96,7 +97,6 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
     const { peer } = job.entry
     const own = new Set(lanesOf(job.live.target, job.entry))
     const taken: Entry[] = []
-    let inherited = false
     for (const record of records) {
       const entry = record as unknown as Entry | undefined
       if (!entry || entry.type !== job.live.type) continue
@@ -112,7 +112,6 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
       }
       tickets.push(ticket)
       if (hold) holds.push(hold)
-      inherited ||= hold?.inherited === true
       for (const lane of more) own.add(lane)
       taken.push(entry)
     }
@@ -127,7 +126,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
         job,
         taken.filter(entry => !told.has(entry))
       )
-    if (inherited) job.entry.may_have = true
+    doubtInherited(job, held)
     return true
   }
 
@@ -140,4 +139,9 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
   }
 
   return { look, letGo }
+}
+
+/** In a lane that somebody died in, what was under way there may have arrived. */
+function doubtInherited({ entry }: Job, { holds }: Held): void {
+  if (holds.some(({ inherited }) => inherited)) entry.may_have = true
 }

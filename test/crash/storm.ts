@@ -117,11 +117,11 @@ async function quiet(places: readonly Place[]): Promise<void> {
 }
 
 function check(t: Test, when: string, { groups }: Storm, vendors: readonly Vendor[]): void {
-  const fires = groups.flatMap(({ alerts }) => alerts).map(({ fingerprint, status }) => ({ fingerprint, status }))
+  const all = groups.flatMap(({ alerts }) => alerts)
   for (const { name, perGroup, open } of vendors) {
     const expected = perGroup
       ? groups.map(({ key, alerts }) => [key, Number(alerts.some(({ status }) => status === 'firing'))] as const)
-      : fires.map(({ fingerprint, status }) => [fingerprint, Number(status === 'firing')] as const)
+      : all.map(({ fingerprint, status }) => [fingerprint, Number(status === 'firing')] as const)
     const found = expected.map(([key]) => [key, open(perGroup ? groupKeyOf(key) : key)])
     t.strictSame(found, expected, `${name}, ${when}`)
   }

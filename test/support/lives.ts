@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import { bodyOf } from './posts.js'
 import type { Answered } from './process.js'
 import { type Answer, type Json, startStandIn, type Taken } from './stand-in.js'
 
@@ -145,9 +146,7 @@ export function startLives({ post, groups, random }: LivesOptions): Lives {
 
 function notification(group: string, states: readonly State[]): object {
   const fires = states.some(({ status }) => status === 'firing')
-  return {
-    version: '4',
-    receiver: 'team',
+  return bodyOf({
     groupKey: `{}:{group="${group}"}`,
     status: fires ? 'firing' : 'resolved',
     alerts: states.map(({ fingerprint, status, step }) => ({
@@ -159,12 +158,8 @@ function notification(group: string, states: readonly State[]): object {
       generatorURL: '',
       fingerprint
     })),
-    groupLabels: { group },
-    commonLabels: {},
-    commonAnnotations: {},
-    externalURL: 'http://alertmanager:9093',
-    truncatedAlerts: 0
-  }
+    groupLabels: { group }
+  })
 }
 
 export interface Account {

@@ -10,29 +10,33 @@ export interface Short {
 
 /** An Alertmanager body with alerts in states of their own, in a group of a name: `'A'` fires, `'-A'` is resolved. */
 export function group(groupKey: string, ...alerts: (string | Short)[]): object {
+  const wire = alerts.map(each => {
+    const short = typeof each === 'string' ? shortOf(each) : each
+    const { name, status = 'firing', severity = 'critical', startsAt = '2026-11-20T18:17:30.86Z' } = short
+    return {
+      status,
+      labels: { alertname: name, severity },
+      annotations: { summary: `${name} is bad` },
+      startsAt,
+      endsAt: status === 'firing' ? '0001-01-01T00:00:00Z' : '2026-11-20T18:30:00Z',
+      generatorURL: '',
+      fingerprint: Buffer.from(name.padEnd(16, '.')).toString('hex')
+    }
+  })
+  return bodyOf({ groupKey, alerts: wire, status: 'firing' })
+}
+
+/** An Alertmanager body of alerts as they stand in one. */
+export function bodyOf(body: { groupKey: string; alerts: readonly object[]; [field: string]: unknown }): object {
   return {
     receiver: 'team',
-    status: 'firing',
-    alerts: alerts.map(each => {
-      const short = typeof each === 'string' ? shortOf(each) : each
-      const { name, status = 'firing', severity = 'critical', startsAt = '2026-11-20T18:17:30.86Z' } = short
-      return {
-        status,
-        labels: { alertname: name, severity },
-        annotations: { summary: `${name} is bad` },
-        startsAt,
-        endsAt: status === 'firing' ? '0001-01-01T00:00:00Z' : '2026-11-20T18:30:00Z',
-        generatorURL: '',
-        fingerprint: Buffer.from(name.padEnd(16, '.')).toString('hex')
-      }
-    }),
     groupLabels: {},
     commonLabels: {},
     commonAnnotations: {},
     externalURL: 'http://alertmanager:9093',
     version: '4',
-    groupKey,
-    truncatedAlerts: 0
+    truncatedAlerts: 0,
+    ...body
   }
 }
 

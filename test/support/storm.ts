@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { bodyOf } from './posts.js'
 import type { Answered } from './process.js'
 
 /** An alert that fires and resolves as it likes, in one group or in two. */
@@ -77,8 +78,8 @@ export function startStorm({ post, random }: StormOptions): Storm {
     const listed = group.alerts.filter(alert => alert.status === 'firing' || (alert.status && !isKnown(alert)))
     if (listed.every(isKnown)) return
     const states = listed.map(alert => ({ ...alert }))
-    const bodies = [bodyOf(group, states, 'http://alertmanager-1:9093')]
-    if (random() < 0.2) bodies.push(bodyOf(group, states, 'http://alertmanager-2:9093'))
+    const bodies = [notification(group, states, 'http://alertmanager-1:9093')]
+    if (random() < 0.2) bodies.push(notification(group, states, 'http://alertmanager-2:9093'))
     if ((await Promise.all(bodies.map(tell))).includes(true))
       told.set(group, new Map([...known, ...states.map(({ fingerprint, version }) => [fingerprint, version] as const)]))
   }
@@ -130,25 +131,17 @@ function newAlert(fingerprint: string): Alert {
   return { fingerprint, status: undefined, startsAt: '', endsAt: '', version: 0 }
 }
 
-function bodyOf({ receiver, key }: Group, alerts: readonly Alert[], externalURL: string): object {
-  return {
-    version: '4',
+function notification({ receiver, key }: Group, alerts: readonly Alert[], externalURL: string): object {
+  return bodyOf({
     receiver,
     groupKey: key,
     status: alerts.some(({ status }) => status === 'firing') ? 'firing' : 'resolved',
-    alerts: alerts.map(({ fingerprint, status, startsAt, endsAt, version }) => ({
-      status,
-      labels: { alertname: fingerprint, severity: 'critical' },
+    alerts: alerts.map(({ version, ...alert }) => ({
+      ...alert,
+      labels: { alertname: alert.fingerprint, severity: 'critical' },
       annotations: { version: String(version) },
-      startsAt,
-      endsAt,
-      generatorURL: '',
-      fingerprint
+      generatorURL: ''
     })),
-    groupLabels: {},
-    commonLabels: {},
-    commonAnnotations: {},
-    externalURL,
-    truncatedAlerts: 0
-  }
+    externalURL
+  })
 }
