@@ -1,4 +1,4 @@
-import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
+import { type Change, type Fields, type Hold, Overtaken, type Store, StoreUnavailable } from '../queues/contract.js'
 import {
   alertId,
   type DeadLetter,
@@ -21,15 +21,17 @@ export interface BooksDeps {
   now(): number
 }
 
+/** What has states: alerts, and where they go. */
+type Stateful = Pick<Entry, 'target' | 'peer' | 'slot' | 'per_group' | 'alerts'>
+/** How a state goes on; `field` is where it is kept. */
+type Next = (before: TargetState | undefined, item: Sequenced, field: string) => TargetState | undefined
+
 /** How what became of an entry is said in the store's terms, and how it gets there. */
 export interface Books {
   /** The states of the alerts where they go, as `next` makes them; undefined leaves one as it is. */
-  states(
-    entries: readonly Pick<Entry, 'target' | 'peer' | 'slot' | 'per_group' | 'alerts'>[],
-    next: (before: TargetState | undefined, item: Sequenced, field: string) => TargetState | undefined
-  ): Change[] | Promise<Change[]>
+  states(entries: readonly Stateful[], next: Next): Change[] | Promise<Change[]>
   /** The same for whoever waits for it in the alerts' lanes: of many, others get the event loop in between. */
-  statesInTurns(...of: Parameters<Books['states']>): Promise<Change[]>
+  statesInTurns(...of: Parameters<Books['states']>): Change[] | Promise<Change[]>
   addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void
   /** A dead letter is kept. */
   kept(letter: DeadLetter): Change
@@ -39,10 +41,28 @@ export interface Books {
    * Writes what takes entries out of the queue. It is durable before anything newer is sent or answered: else a crash
    * would bring a firing back that was followed by its resolve.
    */
-  settle(states: Change[] | Promise<Change[]>, more: readonly Change[]): Promise<void>
+  settle(more: readonly Change[], states: States): Promise<void>
   /** Writes what nobody waits for. */
   note(states: Change[] | Promise<Change[]>): void
 }
+
+/** Makes changes that go by what the states are, which others may change before they are written. */
+export type States = () => Change[] | Promise<Change[]>
+
+/** Writes changes together with those of states, which are made anew where others were faster. */
+export async function writeWith(store: Store, changes: readonly Change[], states: States, hold?: Hold): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    const made = states()
+    try {
+      return await store.write([...changes, ...(made instanceof Promise ? await made : made)], hold)
+    } catch (error) {
+      if (!(error instanceof Overtaken) || tries === mostTries) throw error
+    }
+  }
+}
+
+/** Whoever owes an alert takes none of its lanes. That others change its states so often in a row is no chance any more. */
+const mostTries = 20
 
 const dayMs = 86_400_000
 /**
@@ -67,8 +87,10 @@ export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'
         const field = fields[index]!
         const state = next(unpackState(records[index]?.[field]), item, field)
         if (!state) return []
-        const expiresAt = expiry + stateMs[item.alert.status]
-        return { id: alertId(item.alert.fingerprint), set: { [field]: packState(state) }, expiresAt }
+        const id = alertId(item.alert.fingerprint)
+        const change = { id, set: { [field]: packState(state) }, expiresAt: expiry + stateMs[item.alert.status] }
+        // Not everybody who writes one has the alert's lane, and what another process reads may be old by then.
+        return store.shared ? { ...change, was: { [field]: records[index]?.[field] ?? null } } : change
       })
     const records = store.read(
       alerts.map(({ alert }) => alertId(alert.fingerprint)),
@@ -84,19 +106,24 @@ const statesAtOnce = 2_000
 export function createBooks(deps: BooksDeps): Books {
   const { store, retentionMs, now } = deps
   const states = statesIn(deps)
+
+  async function ofMany(entry: Stateful, next: Next): Promise<Change[]> {
+    const changes: Change[][] = []
+    for (let from = 0; from < entry.alerts.length; from += statesAtOnce) {
+      await turn()
+      changes.push(await states([{ ...entry, alerts: entry.alerts.slice(from, from + statesAtOnce) }], next))
+    }
+    return changes.flat()
+  }
+
   return {
     states,
 
-    async statesInTurns(entries, next) {
+    statesInTurns(entries, next) {
       const [entry] = entries
       // Several that are written together are no more than fit into one turn.
-      if (store.shared || entries.length !== 1 || entry!.alerts.length <= statesAtOnce) return states(entries, next)
-      const changes: Change[][] = []
-      for (let from = 0; from < entry!.alerts.length; from += statesAtOnce) {
-        await turn()
-        changes.push(await states([{ ...entry!, alerts: entry!.alerts.slice(from, from + statesAtOnce) }], next))
-      }
-      return changes.flat()
+      const fits = entries.length !== 1 || entry!.alerts.length <= statesAtOnce
+      return store.shared || fits ? states(entries, next) : ofMany(entry!, next)
     },
 
     addOutcomes(changes, entry, outcome) {
@@ -117,17 +144,16 @@ export function createBooks(deps: BooksDeps): Books {
       ])
     },
 
-    async settle(states, more) {
-      // A Redis that is full still takes what begins by making room.
-      const changes = [...more, ...(await states)]
+    async settle(more, states) {
       if (store.durable) {
         try {
-          return await store.write(changes)
+          // A Redis that is full still takes what begins by making room.
+          return await writeWith(store, more, states)
         } catch (error) {
           if (!(error instanceof StoreUnavailable)) throw error
         }
       }
-      store.note(changes)
+      store.note([...more, ...(await states())])
     },
 
     note(states) {

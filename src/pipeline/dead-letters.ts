@@ -1,5 +1,5 @@
 import { type Change, everyRecord, type Store } from '../queues/contract.js'
-import { statesIn } from './books.js'
+import { type States, statesIn, writeWith } from './books.js'
 import {
   alertId,
   type DeadLetter,
@@ -97,14 +97,18 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
   }
 
   /** Makes changes that take a letter away, if it is still there: others may be at it as well. */
-  async function take({ id, target }: Pick<DeadLetter, 'id' | 'target'>, changes: readonly Change[]): Promise<boolean> {
+  async function take(
+    { id, target }: Pick<DeadLetter, 'id' | 'target'>,
+    changes: readonly Change[] = [],
+    states: States = () => []
+  ): Promise<boolean> {
     const hold = await store.hold([deadId(id)])
     if (!hold) return false
     try {
       const records = store.read([deadId(id)], [['id']])
       const [record] = records instanceof Promise ? await records : records
       if (!record) return false
-      await store.write([{ id: deadId(id), drop: true }, ...changes])
+      await writeWith(store, [{ id: deadId(id), drop: true }, ...changes], states)
     } finally {
       store.release(hold)
     }
@@ -139,10 +143,9 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
       const sent = whole
         ? { ...letter, refs: current }
         : { ...letter, refs: current, alerts, body: undefined, content: undefined }
-      const states = await statesOf([sent], (before, item) =>
-        before && before.seq > item.seq ? undefined : afterOwing(before, item)
-      )
-      if (!(await take(letter, [...back(sent, dueAt, now()), ...states]))) continue
+      const states = () =>
+        statesOf([sent], (before, item) => (before && before.seq > item.seq ? undefined : afterOwing(before, item)))
+      if (!(await take(letter, back(sent, dueAt, now()), states))) continue
       replayed++
       nextAt.set(letter.target, dueAt + options.spacingMs)
       events.replayed(letter.target, 'queued')
@@ -161,7 +164,7 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
   return {
     replay,
     get,
-    purge: letter => take(letter, []),
+    purge: letter => take(letter),
     replayAll: (filter, options) => replay(everyWhole(filter), options),
     async list(filter, after, limit) {
       const letters: DeadLetter[] = []
@@ -176,7 +179,7 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
     async purgeBefore(time) {
       let purged = 0
       for await (const letter of every({})) {
-        if (letter.buried_at < time && (await take(letter, []))) purged++
+        if (letter.buried_at < time && (await take(letter))) purged++
       }
       return purged
     }

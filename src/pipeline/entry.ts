@@ -58,6 +58,8 @@ export interface Entry {
   attempts: readonly AttemptRecord[]
   /** An earlier attempt may have arrived. */
   may_have: boolean
+  /** Some of its alerts were left to a newer notification: that this one was told does not say that they were. */
+  in_part?: true | undefined
   /** An attempt is under way: if its process dies, it may have arrived. */
   readonly running?: boolean | undefined
   /** When a dead letter was put back into the queue: its age counts from there. */

@@ -73,6 +73,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
     if (mayReplace && known.waiting.length > 0 && (await fold(job, known.waiting, held))) known = await recall(job)
 
     const { steps, firedAndResolved, telling } = plan(job, known.states, known.ended)
+    if (steps.includes('outdated')) job.entry.in_part = true
     if (telling === 0) return owed.close(job, steps)
     let { states } = known
     if (telling < steps.length) {
@@ -100,6 +101,8 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
     for (const record of records) {
       const entry = record as unknown as Entry | undefined
       if (!entry || entry.type !== job.live.type) continue
+      // What it may have opened is the incident of this one, too, whether it is taken over or not.
+      if (standsForGroup(job.live.target) && (entry.may_have || entry.running)) job.entry.may_have = true
       const more = lanesOf(job.live.target, { ...entry, peer }).filter(lane => !own.has(lane))
       if (more.length > 0 && own.size + more.length > mostMerged) continue
       const ticket = job.live.lanes.tryTake(more)

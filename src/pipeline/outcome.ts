@@ -20,12 +20,17 @@ export function recordedOutcome({ entry, live }: Job, ledger: Fields | undefined
 
 /** Whether the ledger says that the target has the part under each of the entry's keys; `ledgers` as its `refs` are. */
 export function isDelivered({ refs, target }: Entry, ledgers: readonly (Fields | undefined)[]): boolean {
-  return refs.length > 0 && refs.every((ref, index) => typeof ledgers[index]?.[outcomeField(target, ref)] === 'string')
+  return refs.length > 0 && refs.every((ref, index) => isWhole(ledgers[index]?.[outcomeField(target, ref)]))
 }
 
-/** A part's outcome as the ledger keeps it; the frequent one is short. */
+const isWhole = (outcome: unknown): boolean => typeof outcome === 'string' && outcome.startsWith('d')
+
+/**
+ * A part's outcome as the ledger keeps it; the frequent one is short. `d`: delivered, with status, attempts and time. `p`:
+ * as much of it as nobody newer tells.
+ */
 export type Outcome =
-  | `d ${number} ${number} ${number}`
+  | `${'d' | 'p'} ${number} ${number} ${number}`
   | readonly ['q', id: string]
   | readonly [
       'r',
@@ -38,9 +43,14 @@ export type Outcome =
       targetVersion: string
     ]
 
-/** The outcome of a part that was delivered; a status of 0 stands for none. */
-export function deliveredOutcome(status: number | undefined, attempts: number, durationMs: number): Outcome {
+/** The outcome of an entry that was delivered, or had nothing to tell; a status of 0 stands for none. */
+export function deliveredOutcome(
+  { tries: attempts, in_part }: Pick<Entry, 'tries' | 'in_part'>,
+  status: number | undefined,
+  durationMs: number
+): Outcome {
   const statusCode = status ?? 0
+  if (in_part) return `p ${statusCode} ${attempts} ${durationMs}`
   const index = attempts === 1 && durationMs < 1_000 ? statusCode * 1_000 + durationMs : -1
   // Thousands of publishes end alike, and each is remembered for a day.
   const known = frequentOutcomes.get(index)

@@ -3,7 +3,7 @@ import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Target } from '../targets/target.js'
 import type { Attempted } from './attempt.js'
-import { createBooks, ledgerMs, stateMsFor } from './books.js'
+import { createBooks, ledgerMs, stateMsFor, writeWith } from './books.js'
 import {
   alertId,
   type DeadLetter,
@@ -167,10 +167,8 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const stateAfter = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
         given?.has(item) ? afterClosing(next(before, item), item) : next(before, item)
       // To add what is owed takes no lane: a lease that was lost meanwhile must not lose the alert.
-      await store.write(
-        [...changes, ...(await books.statesInTurns(told, stateAfter))],
-        hold?.valid() ? hold : undefined
-      )
+      const states = () => books.statesInTurns(told, stateAfter)
+      await writeWith(store, changes, states, hold?.valid() ? hold : undefined)
     } catch (error) {
       room.withdraw(added)
       if (!(error instanceof StoreUnavailable)) throw error
@@ -202,7 +200,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const { entry } = job
       const at = now()
       const result: PartResult = { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
-      const outcome = deliveredOutcome(statusCode, entry.tries, durationMs)
+      const outcome = deliveredOutcome(entry, statusCode, durationMs)
       const stateAt = (index: number): string => packState(afterDelivery(before[index], entry.alerts[index]!))
       if (group) store.mark(groupId(entry), 's', packState(group), at + stateMs.firing)
       if (!job.stored && job.folded.length === 0 && !memory) {
@@ -218,7 +216,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       books.addOutcomes(changes, entry, outcome)
       if (memory) changes.push(remembered(entry, memory))
       if (job.stored || job.folded.length > 0)
-        return books.settle(changes, books.removed([entry, ...job.folded])).then(() => result)
+        return books.settle(books.removed([entry, ...job.folded]), () => changes).then(() => result)
       store.note(changes)
       return result
     },
@@ -239,7 +237,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const attempted = attemptOf([job], failed)
       const closing = (before: TargetState | undefined, item: Sequenced): TargetState =>
         afterClosing(attempted(before, item), item)
-      await books.settle(books.statesInTurns([entry], closing), more)
+      await books.settle(more, () => books.statesInTurns([entry], closing))
       events.buried(letter)
       return {
         kind: 'refused',
@@ -283,11 +281,10 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const step = first === 'ended' ? 'superseded' : (first as Untold)
       // A caller who asks again is told that nothing is owed any more.
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
-      if (more.length > 0 && steps.length > 0)
-        books.addOutcomes(more, entry, deliveredOutcome(undefined, entry.tries, 0))
-      const after = closed.length === 0 ? [] : books.statesInTurns([{ ...entry, alerts: closed }], afterClosing)
-      if (more.length > 0) await books.settle(after, more)
-      else books.note(await after)
+      if (more.length > 0 && steps.length > 0) books.addOutcomes(more, entry, deliveredOutcome(entry, undefined, 0))
+      const after = () => (closed.length === 0 ? [] : books.statesInTurns([{ ...entry, alerts: closed }], afterClosing))
+      if (more.length > 0) await books.settle(more, after)
+      else books.note(await after())
       return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }
     },
 

@@ -109,15 +109,7 @@ export function createRoom({ store, books, maxPerTarget, inHand, buried, now }: 
       if (arriving.has(entry.id)) arriving.set(entry.id, letter)
       else buried(letter)
     }
-    // Several may carry the same alert, and the state after the last one knows of all.
-    const closed = new Map<string, TargetState>()
-    const close = (before: TargetState | undefined, item: Sequenced, field: string): TargetState => {
-      const place = `${field}/${item.alert.fingerprint}`
-      const after = afterClosing(closed.get(place) ?? before, item)
-      closed.set(place, after)
-      return after
-    }
-    await books.settle(books.states(entries, close), changes)
+    await books.settle(changes, () => books.states(entries, closing()))
   }
 
   /**
@@ -186,6 +178,17 @@ export function createRoom({ store, books, maxPerTarget, inHand, buried, now }: 
       }
       return overflowing(letters.size > 0 ? added.filter(entry => !letters.has(entry)) : added)
     }
+  }
+}
+
+/** How states go on where several entries may carry the same alert: the one after the last of them knows of all. */
+function closing(): (before: TargetState | undefined, item: Sequenced, field: string) => TargetState {
+  const closed = new Map<string, TargetState>()
+  return (before, item, field) => {
+    const place = `${field}/${item.alert.fingerprint}`
+    const after = afterClosing(closed.get(place) ?? before, item)
+    closed.set(place, after)
+    return after
   }
 }
 

@@ -123,6 +123,7 @@ export function carry(job: Job, taken: readonly Entry[]): void {
       .sort((a, b) => a.at - b.at)
       .slice(-attemptsKept),
     may_have: all.some(entry => entry.may_have || entry.running === true),
+    in_part: all.some(entry => entry.in_part) || undefined,
     running: undefined
   }
   if (grew) job.notification = regrouped(job.notification, alertsOf(alerts))

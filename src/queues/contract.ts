@@ -7,6 +7,11 @@ export interface Change {
   /** Fields to set, `null` removes one; with `replace` they are all that it has afterwards. Not to be changed later. */
   readonly set?: Fields
   readonly replace?: boolean
+  /**
+   * What fields were when the change was made, `null` where there was none: if one is another by now, the `write` rejects
+   * with `Overtaken`. Only where the store is shared, and not for what is noted.
+   */
+  readonly was?: Fields
   /** Changes nothing where there is no record. Not with `replace`. */
   readonly update?: boolean
   /** Removes the record and its place in every index. */
@@ -130,6 +135,12 @@ export interface StoreStatus {
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable'
 }
+
+/** Others changed meanwhile what a change goes by: nothing was written, and it can be made anew. */
+export class Overtaken extends StoreUnavailable {}
+
+/** The hold was lost, so that others may be at it: nothing was written. */
+export class LeaseLost extends StoreUnavailable {}
 
 /** `: ENOSPC` and the like, where the system gave one. */
 export function reason(cause: unknown): string {

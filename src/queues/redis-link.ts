@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { redact, type Secret } from '../secret.js'
-import { StoreUnavailable } from './contract.js'
+import { LeaseLost, Overtaken, StoreUnavailable } from './contract.js'
 import { prefix, type ScriptName, scripts } from './redis-scripts.js'
 
 /** The connection to Redis: it fails within a second instead of waiting, and comes back by itself. */
@@ -174,7 +174,7 @@ function unavailable(cause: Error | undefined): StoreUnavailable {
   const code = cause && codeOf(cause)
   const message =
     code === undefined ? 'Redis is not reachable' : (meanings[code] ?? `Redis refused the command (${code})`)
-  return new StoreUnavailable(message, { cause })
+  return new (kinds[code ?? ''] ?? StoreUnavailable)(message, { cause })
 }
 
 function passwordsOf(url: Secret): string[] {
@@ -189,10 +189,14 @@ function passwordsOf(url: Secret): string[] {
 /** What no waiting mends: a start is given up at once. */
 const hopeless = ['NOAUTH', 'WRONGPASS', 'NOPERM']
 
+/** What it refuses on our own scripts' behalf. */
+const kinds: Readonly<Record<string, typeof StoreUnavailable>> = { LEASE: LeaseLost, CHANGED: Overtaken }
+
 /** What Redis says when it refuses, in words for an operator. */
 const meanings: Record<string, string> = {
   OOM: 'Redis is full: it has reached maxmemory',
   LEASE: 'another process may have taken over: the lease was lost',
+  CHANGED: 'other processes kept changing the same alerts',
   READONLY: 'Redis is a replica and takes no writes',
   MISCONF: 'Redis cannot save to disk and takes no writes',
   LOADING: 'Redis is loading its data',

@@ -48,16 +48,22 @@ end
 `
 
 const sources = {
-  /** now, lanes n, (lane, token) × n, then changes: see `flat` in redis.ts. */
+  /** now, lanes n, (lane, token) × n, fields m, (id, field, what it was) × m, then changes: see `flat` in redis.ts. */
   write: `
-local at = 2
+local now, at = tonumber(ARGV[1]), 2
 for _ = 1, tonumber(ARGV[2]) do
   if redis.call('GET', P .. 'l:' .. ARGV[at + 1]) ~= ARGV[at + 2] then
     return redis.error_reply('LEASE lost')
   end
   at = at + 2
 end
-local now = tonumber(ARGV[1])
+at = at + 1
+for _ = 1, tonumber(ARGV[at]) do
+  local ends, is = unpack(redis.call('HMGET', P .. 'r:' .. ARGV[at + 1], 'e', '.' .. ARGV[at + 2]))
+  if not ends or ends ~= 'inf' and tonumber(ends) <= now then is = false end
+  if (is or '') ~= ARGV[at + 3] then return redis.error_reply('CHANGED meanwhile') end
+  at = at + 3
+end
 at = at + 1
 while ARGV[at] do
   local id, mode, ends, place = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]

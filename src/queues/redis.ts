@@ -5,6 +5,8 @@ import {
   type Depth,
   type Fields,
   type Hold,
+  LeaseLost,
+  Overtaken,
   priorities,
   type Store,
   StoreUnavailable
@@ -75,16 +77,15 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       await link.run('write', args)
       refused = undefined
     } catch (error) {
-      // Whoever lost a lease is refused alone.
-      if (error instanceof StoreUnavailable && link.up() && !/lease was lost/.test(error.message))
-        refused = { message: error.message, at: Date.now() }
+      const isOwn = error instanceof LeaseLost || error instanceof Overtaken
+      if (error instanceof StoreUnavailable && !isOwn && link.up()) refused = { message: error.message, at: Date.now() }
       throw error
     }
   }
 
   const give = async (batch: readonly (readonly Change[])[], ofRound: number) => {
     try {
-      await written([Date.now(), 0, ...flat(batch.flat())])
+      await written([Date.now(), 0, 0, ...flat(batch.flat())])
       if (ofRound !== round) return
       notes.splice(0, batch.length)
       sent -= batch.length
@@ -164,7 +165,10 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       push()
       const lease = hold && leases.has(hold as Lease) ? (hold as Lease) : undefined
       const fence = lease ? lease.lanes.flatMap(lane => [lane, lease.token]) : []
-      await written([Date.now(), fence.length / 2, ...fence, ...flat(changes)])
+      const goneBy = changes.flatMap(({ id, was }) =>
+        Object.entries(was ?? {}).flatMap(([name, value]) => [id, name, textOf(value)])
+      )
+      await written([Date.now(), fence.length / 2, ...fence, goneBy.length / 3, ...goneBy, ...flat(changes)])
     },
     note,
     mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
@@ -292,10 +296,12 @@ function flat(changes: readonly Change[]): (string | number)[] {
     else args.push(place === null ? 'none' : '', 0, 0, '')
     const fields = Object.entries(set ?? {}).filter(([, value]) => value !== undefined)
     args.push(fields.length)
-    for (const [name, value] of fields) args.push(name, value === null ? '' : JSON.stringify(value))
+    for (const [name, value] of fields) args.push(name, textOf(value))
   }
   return args
 }
+
+const textOf = (value: unknown): string => (value === null ? '' : JSON.stringify(value))
 
 function fieldsOf(hash: Record<string, string>, now: number): Fields | undefined {
   if (hash.e === undefined || (hash.e !== 'inf' && Number(hash.e) <= now)) return undefined

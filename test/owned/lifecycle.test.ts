@@ -1,12 +1,13 @@
 import { cp } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { alertId, stateField } from '../../src/pipeline/entry.js'
+import { alertId, laneId, stateField } from '../../src/pipeline/entry.js'
 import { unpackState } from '../../src/pipeline/lifecycle.js'
+import { redisStore } from '../../src/queues/redis.js'
 import { openStore } from '../../src/queues/registry.js'
 import { movableClock } from '../support/clock.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
-import { depth, eventually, type OwnQueue, onEachQueue, workedOff } from '../support/queues.js'
+import { depth, eventually, type OwnQueue, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
 
@@ -787,6 +788,29 @@ onEachQueue(t, 'what fires anew is looked for if its end may not have arrived', 
     ['POST', 'GET', 'GET', 'GET', 'POST']
   )
 })
+
+onRedis(
+  t,
+  'an incident of the group is looked for if one that waits, and another replica has, may have opened it',
+  async (t, queue) => {
+    const rootly = await startStandIn(t, 'reset')
+    const auth = { type: 'bearer', token: 'token' }
+    const service = await startTestService(t, {
+      env: { ...queue.env, ...patient },
+      targets: [{ name: 'rootly', type: 'rootly', url: rootly.url, auth, per: 'group' }]
+    })
+    t.match((await publish(service, group('g', 'A'))).body.results, [{ queued: true }])
+    const replica = await redisStore({ url: queue.redis.url })
+    t.teardown(() => replica.close())
+    t.ok(await replica.hold([laneId('rootly', Buffer.from('A'.padEnd(16, '.')).toString('hex'))]))
+    rootly.answer({ body: '{"data":[]}' })
+    await publish(service, group('g', 'B'))
+    t.same(
+      rootly.requests.map(({ method }) => method),
+      ['POST', 'GET', 'POST']
+    )
+  }
+)
 
 onEachQueue(t, 'an attempt that a stop cut short may have arrived: its resolve is told', async (t, queue) => {
   const incidents = await startStandIn(t, { status: 503 })

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { Store } from '../../src/queues/contract.js'
+import { Overtaken, type Store } from '../../src/queues/contract.js'
 import { redisStore } from '../../src/queues/redis.js'
 import { Secret } from '../../src/secret.js'
 import { needs } from '../support/programs.js'
@@ -246,6 +246,26 @@ function tests() {
     t.strictSame(await store.read(['x']), [{ a: 1 }])
     await until(async () => !hold.valid())
     t.equal((await store.status()).available, true)
+  })
+
+  t.test('a write that goes by what has changed meanwhile changes nothing', async t => {
+    const { server, store: a } = await opened(t)
+    const b = await another(t, server)
+    const goingBy = (was: unknown, n: number) => [
+      { id: 'x', set: { n } },
+      { id: 'y', set: { state: n }, was: { state: was } }
+    ]
+    await a.write(goingBy(null, 1))
+    await b.write(goingBy(1, 2))
+    for (const was of [1, null]) {
+      const error = await a.write(goingBy(was, 3)).catch((error: unknown) => error)
+      t.ok(error instanceof Overtaken)
+    }
+    t.strictSame(await a.read(['x', 'y']), [{ n: 2 }, { state: 2 }])
+    await a.write([{ id: 'y', set: { other: 1 }, expiresAt: 1 }])
+    await a.write(goingBy(null, 4))
+    t.strictSame(await a.read(['x', 'y']), [{ n: 4 }, { state: 4 }], 'what has expired is gone')
+    t.equal((await a.status()).available, true)
   })
 
   t.test('a lane that is taken again by the same process is not lost to its earlier release', async t => {

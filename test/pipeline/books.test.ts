@@ -1,0 +1,33 @@
+import t from 'tap'
+import { createBooks, writeWith } from '../../src/pipeline/books.js'
+import { alertId, stateField } from '../../src/pipeline/entry.js'
+import { afterOwing, packState } from '../../src/pipeline/lifecycle.js'
+import type { Store } from '../../src/queues/contract.js'
+import { redisStore } from '../../src/queues/redis.js'
+import { entryOf } from '../support/entries.js'
+import { needs } from '../support/programs.js'
+import { startRedis } from '../support/redis.js'
+
+t.test('what a target got while the same alert was being owed to it is not forgotten', async t => {
+  if (!needs(t, 'redis-server')) return
+  const { url } = await startRedis(t)
+  const [store, other] = await Promise.all([redisStore({ url }), redisStore({ url })])
+  t.teardown(() => Promise.all([store.close(), other.close()]))
+  const entry = entryOf('a', 2)
+  const delivered = packState({ seq: 1, has: 'firing', sure: true, owed: false })
+  let reads = 0
+  const overtaken: Store = {
+    ...store,
+    async read(ids, only) {
+      const records = await store.read(ids, only)
+      if (++reads === 1) await other.write([{ id: alertId('a'), set: { [stateField(entry)]: delivered } }])
+      return records
+    }
+  }
+  const books = createBooks({ store: overtaken, retentionMs: 3_600_000, now: Date.now })
+  await writeWith(overtaken, [{ id: 'x', set: { n: 1 } }], () => books.states([entry], afterOwing))
+  t.equal(reads, 2)
+  const [alert, x] = await store.read([alertId('a'), 'x'])
+  t.equal(alert?.[stateField(entry)], packState({ seq: 2, has: 'firing', sure: true, owed: true }))
+  t.match(x, { n: 1 })
+})
