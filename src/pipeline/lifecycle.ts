@@ -114,6 +114,11 @@ export function afterDoubt(before: TargetState | undefined, { alert, seq }: Sequ
   return { seq: newest(before, seq), has: alert.status, sure: false, owed: before?.owed ?? false }
 }
 
+/** The state where somebody died over the alert, and nobody knows what was told of it. */
+export function afterCrash(before: TargetState | undefined): TargetState {
+  return { seq: 0, owed: false, ...before, has: 'firing', sure: false }
+}
+
 /** The state after an attempt that surely did not arrive, although it was noted that it may: the target has what it had. */
 export function afterNothing(before: TargetState | undefined, had: TargetState | undefined): TargetState | undefined {
   if (!before) return undefined

@@ -55,7 +55,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
 
   async function look(job: Job, held: Held): Promise<Telling | PartResult> {
     if (job.stored) takeInHand(held, job.entry.id)
-    doubtInherited(job, held)
+    if (isInherited(held)) await owed.doubt(job.entry)
     if (isMany(job.entry.alerts)) await turn()
     let known = await recall(job)
     if (job.stored && !known.stands) return untouched
@@ -129,7 +129,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
         job,
         taken.filter(entry => !told.has(entry))
       )
-    doubtInherited(job, held)
+    if (isInherited(held)) await owed.doubt(job.entry)
     return true
   }
 
@@ -144,7 +144,5 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
   return { look, letGo }
 }
 
-/** In a lane that somebody died in, what was under way there may have arrived. */
-function doubtInherited({ entry }: Job, { holds }: Held): void {
-  if (holds.some(({ inherited }) => inherited)) entry.may_have = true
-}
+/** In a lane that somebody died in, what was under way there may have arrived, whatever becomes of this job. */
+const isInherited = ({ holds }: Held): boolean => holds.some(({ inherited }) => inherited)

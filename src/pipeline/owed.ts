@@ -22,6 +22,7 @@ import {
 import type { Job, PartResult } from './job.js'
 import {
   afterClosing,
+  afterCrash,
   afterDelivery,
   afterDoubt,
   afterNothing,
@@ -86,6 +87,8 @@ export interface Owed {
    * that cannot be written where others use the queue as well: they would not know of it, and do the same.
    */
   begin(job: Job, states: readonly (TargetState | undefined)[]): Promise<boolean>
+  /** An attempt that nobody knows of may have told the target of the entry's alerts. Noted once this resolves. */
+  doubt(entry: Entry): Promise<void>
   /** What a vendor told, although the attempt failed later on. */
   remember(entry: Entry, memory: Memory): void
   /** Gives up entries of one target that nobody is working on. */
@@ -267,6 +270,10 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       job.stored = true
       job.states = states
       return true
+    },
+
+    async doubt(entry) {
+      store.note(await books.states([entry], afterCrash))
     },
 
     dismiss(entry, alerts) {

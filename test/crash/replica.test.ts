@@ -8,7 +8,7 @@ import { publishPaths } from '../support/service.js'
 import { type Answer, startStandIn } from '../support/stand-in.js'
 
 // Each of them waits until the lanes of a killed replica are free: all of them at once.
-t.jobs = 5
+t.jobs = 6
 if (needs(t, 'redis-server')) tests(compile(t))
 
 function tests(main: string): void {
@@ -82,6 +82,23 @@ function tests(main: string): void {
     run.kill('SIGKILL')
     await run.ended
     for (const body of [group('b', 'A'), group('a', '-A'), group('b', '-A')])
+      t.equal((await survivor.post(publishPaths.all, body)).status, 202)
+    while ((await survivor.get('/api/v1/queue')).body.depth > 0) await sleep(100)
+    const [alert] = posts().at(-1)!.json()
+    t.ok(Date.parse(alert.endsAt) < Date.now(), 'its end is told')
+  })
+
+  t.test('so it may where whoever has its lane next leaves the alert to another group', async t => {
+    const other = await startStandIn(t, ({ method }) =>
+      method === 'POST' && posts().length === 1 ? killing(() => run) : {}
+    )
+    const posts = () => other.requests.filter(({ method }) => method === 'POST')
+    const target = { name: 'other', type: 'alertmanager', url: other.url }
+    const { doomed, survivor, run } = await startPair(t, target, { ACK_TIMEOUT: '200ms' })
+    await t.rejects(doomed.post(publishPaths.all, group('a', 'A')))
+    const again = { name: 'A', startsAt: '2026-11-20T18:20:00Z' }
+    const over = { ...again, status: 'resolved' as const }
+    for (const body of [group('b', again), group('b', over), group('a', over)])
       t.equal((await survivor.post(publishPaths.all, body)).status, 202)
     while ((await survivor.get('/api/v1/queue')).body.depth > 0) await sleep(100)
     const [alert] = posts().at(-1)!.json()
