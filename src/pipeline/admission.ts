@@ -58,8 +58,8 @@ const doubtMs = 600_000
 
 export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now }: AdmissionDeps): Admissions {
   const stateMs = stateMsFor(retentionMs)
-  const interruptedAt = store.interrupted ? now() : 0
-  const doubtUntil = interruptedAt && interruptedAt + doubtMs
+  const { interruptedAt } = store
+  const doubtUntil = interruptedAt + doubtMs
   /** The place of the notification that was accepted last. */
   let latest = 0
   /** Keys of a shared store that are being looked up. */

@@ -39,7 +39,7 @@ export interface Sighting {
   readonly dedupWindowMs: number
   /** A key that the caller chose (`Idempotency-Key`): its result stands for 24 h. */
   readonly chosenKey: boolean
-  /** When this process followed one that had crashed, and may have forgotten what it accepted last; else 0. */
+  /** When a process last followed one that had crashed, and may have forgotten what that accepted last; else 0. */
   readonly interruptedAt: number
 }
 

@@ -66,10 +66,11 @@ export interface Store {
   /** Whether other processes use it too: only then are `hold` and `release` needed. */
   readonly shared: boolean
   /**
-   * Whether the process that had it before ended without closing it: what it noted last may be missing. Never where the
-   * store is shared: what others must know of is written before anybody acts on it.
+   * When it was last opened after a process that had ended without closing it, in milliseconds since the epoch: what that
+   * one noted last may be missing. 0: never; so where the store is shared, as what others must know of is written before
+   * anybody acts on it.
    */
-  readonly interrupted: boolean
+  readonly interruptedAt: number
   /**
    * The records' fields, in the order asked for; undefined where there is none or it has expired. Not to be changed.
    * `only` names, for each record, the fields that are needed: others may be missing then.

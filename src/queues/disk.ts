@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
@@ -25,8 +25,8 @@ export interface TableRow {
  * write for many, and the tables in LMDB that a checkpoint brings up to date with it. Every promise resolves after fsync.
  */
 export interface Disk {
-  /** Whether the process that had it before ended without `close`. */
-  readonly interrupted: boolean
+  /** When a process last found that the one before it had ended without `close`, in milliseconds since the epoch; 0: never. */
+  readonly interruptedAt: number
   read(id: string): Kept | undefined
   place(id: string): Place | undefined
   places(): Iterable<{ id: string; place: Place; expiresAt: number }>
@@ -68,7 +68,7 @@ export async function openDisk(dir: string): Promise<Disk> {
       if (needsUpgrade(tables)) await writer(2 * usedBytes(env), async () => upgrade(env, tables, dir))
       const journal = guarded(openJournal(dir), file)
       const mark = join(dir, 'open')
-      const interrupted = existsSync(mark)
+      const interruptedAt = interruptionOf(mark, join(dir, 'interrupted'))
       writeFileSync(mark, '')
       const close = async () => {
         await journal.close()
@@ -77,7 +77,7 @@ export async function openDisk(dir: string): Promise<Disk> {
         rmSync(mark, { force: true })
         unlock()
       }
-      return diskOf(env, tables, { write: writer, journal, close, interrupted })
+      return diskOf(env, tables, { write: writer, journal, close, interruptedAt })
     } catch (error) {
       await env.close()
       await room.close()
@@ -89,6 +89,15 @@ export async function openDisk(dir: string): Promise<Disk> {
     if (cause instanceof StoreUnavailable) throw cause
     throw new StoreUnavailable(`the queue directory ${dir} cannot be opened${reason(cause)}`, { cause })
   }
+}
+
+/** See `Disk.interruptedAt`; `last` is of that time, and says so without a byte, for which a full disk has room. */
+function interruptionOf(mark: string, last: string): number {
+  if (existsSync(mark)) {
+    renameSync(mark, last)
+    utimesSync(last, new Date(), new Date())
+  }
+  return statSync(last, { throwIfNoEntry: false })?.mtimeMs ?? 0
 }
 
 /** How often it is asked whether the directory is still there, in milliseconds. */
@@ -135,7 +144,7 @@ function openTables(env: RootDatabase<string, string>): Tables {
 interface Handles {
   readonly write: Writer
   readonly journal: Journal
-  readonly interrupted: boolean
+  readonly interruptedAt: number
   close(): Promise<void>
 }
 
@@ -169,7 +178,7 @@ function usedBytes(env: RootDatabase<string, string>): number {
 
 function diskOf(env: RootDatabase<string, string>, tables: Tables, handles: Handles): Disk {
   const { meta, records, places } = tables
-  const { write, journal, close, interrupted } = handles
+  const { write, journal, close, interruptedAt } = handles
   return {
     read: id => decoded(records.get(id)),
     place: id => placed(places.get(id))?.place,
@@ -206,7 +215,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, handles: Hand
       }
     },
     size: () => (records.getStats() as { entryCount: number }).entryCount,
-    interrupted,
+    interruptedAt,
     close
   }
 }

@@ -364,7 +364,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     backend: 'embedded',
     durable: true,
     shared: false,
-    interrupted: disk.interrupted,
+    interruptedAt: disk.interruptedAt,
     read(ids) {
       const now = Date.now()
       // Who reads many at once changes them next, as a rule, which looks at them again.

@@ -55,7 +55,7 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
     backend: 'memory',
     durable: false,
     shared: false,
-    interrupted: false,
+    interruptedAt: 0,
     read(ids) {
       const now = Date.now()
       return ids.map(id => alive(records.get(id), now)?.fields)

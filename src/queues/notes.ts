@@ -46,7 +46,7 @@ export function gatherNotes(store: Store): Store {
     backend: store.backend,
     durable: store.durable,
     shared: store.shared,
-    interrupted: store.interrupted,
+    interruptedAt: store.interruptedAt,
     note(changes) {
       // Only plain fields can wait: a place in the queue is looked at by others, and what depends on the record on nothing else.
       if (changes.some(change => change.drop || change.place !== undefined || change.update || change.tidy)) {

@@ -151,7 +151,7 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
     shared: true,
     // A replica that is killed takes its last notes along, but none that others had to know: notes go before a read, and
     // nobody sends anything before what is on record of its alerts was read, with what was noted of them.
-    interrupted: false,
+    interruptedAt: 0,
     async read(ids, only) {
       push()
       const now = Date.now()

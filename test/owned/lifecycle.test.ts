@@ -812,6 +812,28 @@ onRedis(
   }
 )
 
+t.test('what a crash may have forgotten is looked for, also by whoever comes after the next stop', async t => {
+  const directory = t.testdir({ before: {} })
+  const rootly = await startStandIn(t, { body: '{"data":[]}' })
+  const options = (queue: string) => ({
+    env: { QUEUE_DIR: join(directory, queue), ...patient },
+    targets: [{ name: 'rootly', type: 'rootly', url: rootly.url, auth: { type: 'bearer', token: 'token' } }]
+  })
+  const service = await startTestService(t, options('before'))
+  const isNoSocket = (source: string) => !basename(source).startsWith('owner.')
+  await cp(join(directory, 'before'), join(directory, 'after'), { recursive: true, filter: isNoSocket })
+  await publish(service, group('g', 'A'))
+  for (const name of ['B', 'C']) {
+    const next = await startTestService(t, options('after'))
+    await publish(next, group('g', name))
+    await next.stop()
+  }
+  t.same(
+    rootly.requests.map(({ method }) => method),
+    ['POST', 'GET', 'POST', 'GET', 'POST']
+  )
+})
+
 onEachQueue(t, 'an attempt that a stop cut short may have arrived: its resolve is told', async (t, queue) => {
   const incidents = await startStandIn(t, { status: 503 })
   const options = { env: { ...queue.env, ...patient }, targets: [pagerduty('pd', incidents.url)] }
