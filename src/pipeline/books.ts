@@ -11,7 +11,7 @@ import {
   slotId,
   stateField
 } from './entry.js'
-import { packState, type Sequenced, type TargetState, unpackState } from './lifecycle.js'
+import { inDoubt, packState, type Sequenced, type TargetState, unpackState } from './lifecycle.js'
 import type { Outcome } from './outcome.js'
 import { turn } from './turn.js'
 
@@ -82,10 +82,10 @@ export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'
       return entry.alerts.map(() => field)
     })
     const expiry = now()
-    const make = (records: readonly (Fields | undefined)[]): Change[] =>
+    const make = (records: readonly (Fields | undefined)[], otherwise?: TargetState): Change[] =>
       alerts.flatMap((item, index) => {
         const field = fields[index]!
-        const state = next(unpackState(records[index]?.[field]), item, field)
+        const state = next(unpackState(records[index]?.[field]) ?? otherwise, item, field)
         if (!state) return []
         const id = alertId(item.alert.fingerprint)
         const change = { id, set: { [field]: packState(state) }, expiresAt: expiry + stateMs[item.alert.status] }
@@ -96,7 +96,12 @@ export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'
       alerts.map(({ alert }) => alertId(alert.fingerprint)),
       store.shared ? fields.map(field => [field]) : undefined
     )
-    return records instanceof Promise ? records.then(make, () => make([])) : make(records)
+    if (!(records instanceof Promise)) return make(records)
+    // What is not found while the store is away may be there.
+    return records.then(
+      async found => make(found, (await store.status()).available ? undefined : inDoubt()),
+      () => make([], inDoubt())
+    )
   }
 }
 

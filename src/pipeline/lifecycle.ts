@@ -114,8 +114,8 @@ export function afterDoubt(before: TargetState | undefined, { alert, seq }: Sequ
   return { seq: newest(before, seq), has: alert.status, sure: false, owed: before?.owed ?? false }
 }
 
-/** The state where somebody died over the alert, and nobody knows what was told of it. */
-export function afterCrash(before: TargetState | undefined): TargetState {
+/** The state where nobody knows what was told of the alert: somebody died over it, or whoever remembers is away. */
+export function inDoubt(before?: TargetState): TargetState {
   return { seq: 0, owed: false, ...before, has: 'firing', sure: false }
 }
 

@@ -22,11 +22,11 @@ import {
 import type { Job, PartResult } from './job.js'
 import {
   afterClosing,
-  afterCrash,
   afterDelivery,
   afterDoubt,
   afterNothing,
   afterOwing,
+  inDoubt,
   packState,
   type Sequenced,
   type Step,
@@ -273,7 +273,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     },
 
     async doubt(entry) {
-      store.note(await books.states([entry], afterCrash))
+      store.note(await books.states([entry], inDoubt))
     },
 
     dismiss(entry, alerts) {

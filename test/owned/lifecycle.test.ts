@@ -812,6 +812,32 @@ onRedis(
   }
 )
 
+onRedis(
+  t,
+  'what may have arrived is not forgotten with an attempt that is refused while Redis is away',
+  async (t, queue) => {
+    const slow = gate()
+    const found = { body: '{"data":[]}' }
+    const rootly = await startStandIn(t, (_, index) => (index === 0 ? 'reset' : index === 1 ? slow.answer() : found))
+    const auth = { type: 'bearer', token: 'token' }
+    const target = (path: string) => ({ name: 'rootly', type: 'rootly', url: rootly.url + path, auth })
+    const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [target('')] })
+    t.match((await publish(service, group('g', 'A'))).body.results, [{ queued: true }])
+    await service.retarget([target('/2')])
+    await rootly.got(2)
+    await queue.redis.stop()
+    slow.open({ status: 400 })
+    await eventually('it is refused', async () => (await service.get('/status')).body.in_flight.deliveries === 0)
+    await queue.redis.start()
+    await eventually('Redis is back', async () => (await depth(service)) === 0)
+    await publish(service, group('g', { name: 'A', startsAt: '2026-11-20T19:00:00Z' }))
+    t.same(
+      rootly.requests.map(({ method }) => method),
+      ['POST', 'GET', 'GET', 'POST']
+    )
+  }
+)
+
 t.test('what a crash may have forgotten is looked for, also by whoever comes after the next stop', async t => {
   const directory = t.testdir({ before: {} })
   const rootly = await startStandIn(t, { body: '{"data":[]}' })
