@@ -100,6 +100,8 @@ export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1
 /** What an alert's lane is called among those of its target. */
 export const laneOf = (peer: string | undefined, fingerprint: string): string =>
   peer === undefined ? fingerprint : `${peer}/${fingerprint}`
+/** What the lane is called that all alerts of a group share where one incident or message stands for it. */
+export const laneOfGroup = (slot: string): string => `group/${slot}`
 /** What a lane of a target is called where other processes see it. */
 export const laneId = (target: string, lane: string): string => `${target}/${lane}`
 const targetField = rememberedText(target => `t:${target}`)
@@ -191,7 +193,7 @@ export function lanesFor(
 ): readonly string[] {
   const lanes = peer === undefined ? fingerprints : fingerprints.map(fingerprint => laneOf(peer, fingerprint))
   // Other alerts of the group open and close the same incident, so they wait for each other, too.
-  return distinct(standsForGroup(target) ? [...lanes, `group/${slot}`] : lanes)
+  return distinct(standsForGroup(target) ? [...lanes, laneOfGroup(slot)] : lanes)
 }
 
 /** The same for an entry, which carries its alerts. */

@@ -1,6 +1,16 @@
 import type { Hold, Store } from '../queues/contract.js'
 import type { Memory } from '../targets/contract.js'
-import { type Entry, entryId, laneId, lanesOf, outcomeField, outcomeId, standsForGroup } from './entry.js'
+import {
+  type Entry,
+  entryId,
+  laneId,
+  laneOf,
+  laneOfGroup,
+  lanesOf,
+  outcomeField,
+  outcomeId,
+  standsForGroup
+} from './entry.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import type { Ticket } from './lanes.js'
 import { isOwedResolve } from './lifecycle.js'
@@ -55,7 +65,8 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
 
   async function look(job: Job, held: Held): Promise<Telling | PartResult> {
     if (job.stored) takeInHand(held, job.entry.id)
-    if (isInherited(held)) await owed.doubt(job.entry)
+    const inherited = inheritedOf(held)
+    if (inherited) await doubt(job, inherited)
     if (isMany(job.entry.alerts)) await turn()
     let known = await recall(job)
     if (job.stored && !known.stands) return untouched
@@ -129,8 +140,17 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
         job,
         taken.filter(entry => !told.has(entry))
       )
-    if (isInherited(held)) await owed.doubt(job.entry)
+    const inherited = inheritedOf(held)
+    if (inherited) await doubt(job, inherited)
     return true
+  }
+
+  /** In a lane that somebody died in, what was under way there may have arrived, whatever becomes of this job. */
+  async function doubt({ live, entry }: Job, inherited: ReadonlySet<string>): Promise<void> {
+    const died = (lane: string): boolean => inherited.has(laneId(live.name, lane))
+    if (died(laneOfGroup(entry.slot))) entry.may_have = true
+    const alerts = entry.alerts.filter(({ alert }) => died(laneOf(entry.peer, alert.fingerprint)))
+    await owed.doubt({ ...entry, alerts })
   }
 
   /** The entries of which another request of the same key was faster, and told all that waits. */
@@ -144,5 +164,9 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
   return { look, letGo }
 }
 
-/** In a lane that somebody died in, what was under way there may have arrived, whatever becomes of this job. */
-const isInherited = ({ holds }: Held): boolean => holds.some(({ inherited }) => inherited)
+/** Lanes that somebody died in; undefined if there is none. */
+function inheritedOf({ holds }: Held): ReadonlySet<string> | undefined {
+  return holds.some(({ inherited }) => inherited?.length)
+    ? new Set(holds.flatMap(hold => hold.inherited ?? []))
+    : undefined
+}

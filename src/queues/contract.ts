@@ -48,8 +48,8 @@ export interface Depth {
 /** The right to act for some lanes until `release`; others are kept out meanwhile, also other processes. */
 export interface Hold {
   readonly lanes: readonly string[]
-  /** Another process had one of them and was gone without giving it back: nobody knows what it did there last. */
-  readonly inherited?: boolean
+  /** Those that another process had and was gone without giving back: nobody knows what it did there last. */
+  readonly inherited?: readonly string[]
   /** Whether the hold still stands: false once a lease could not be renewed in time. */
   valid(): boolean
 }

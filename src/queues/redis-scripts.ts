@@ -214,22 +214,22 @@ redis.call('SET', P .. 'next', text)
 return text`,
 
   /**
-   * owner, token, milliseconds, lanes… → 0 if somebody has one of them, 2 if somebody had one and never gave it back, else 1.
-   * A lane that this owner has already goes over to the new token. `h:<lane>` outlives the lease by a day.
+   * owner, token, milliseconds, lanes… → 0 if somebody has one of them, else those that somebody had and never gave back. A
+   * lane that this owner has already goes over to the new token. `h:<lane>` outlives the lease by a day.
    */
   hold: `
 for at = 4, #ARGV do
   local token = redis.call('GET', P .. 'l:' .. ARGV[at])
   if token and string.sub(token, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 end
-local answer = 1
+local inherited = {}
 for at = 4, #ARGV do
   local had = redis.call('GET', P .. 'h:' .. ARGV[at])
-  if had and string.sub(had, 1, #ARGV[1]) ~= ARGV[1] then answer = 2 end
+  if had and string.sub(had, 1, #ARGV[1]) ~= ARGV[1] then inherited[#inherited + 1] = ARGV[at] end
   redis.call('SET', P .. 'l:' .. ARGV[at], ARGV[2], 'PX', ARGV[3])
   redis.call('SET', P .. 'h:' .. ARGV[at], ARGV[2], 'PX', 86400000)
 end
-return answer`,
+return inherited`,
 
   /** milliseconds, (lane, token)… → 1 or 0 for each */
   renew: `

@@ -186,7 +186,7 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       const lease: Lease = {
         lanes,
         token,
-        inherited: held === 2,
+        inherited: held as string[],
         until: now + leaseMs,
         valid: () => lease.until > Date.now()
       }

@@ -1,11 +1,13 @@
 import { cp } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { alertId, laneId, stateField } from '../../src/pipeline/entry.js'
+import { alertId, laneId, laneOf, stateField } from '../../src/pipeline/entry.js'
 import { unpackState } from '../../src/pipeline/lifecycle.js'
 import { redisStore } from '../../src/queues/redis.js'
 import { openStore } from '../../src/queues/registry.js'
 import { movableClock } from '../support/clock.js'
+import { targetOf } from '../support/drive.js'
 import { events, group, pagerduty, told, webhook } from '../support/posts.js'
 import { depth, eventually, type OwnQueue, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
@@ -811,6 +813,25 @@ onRedis(
     )
   }
 )
+
+onRedis(t, 'what a replica died over is in doubt, and nothing beside it', async (t, queue) => {
+  const other = await startStandIn(t, { status: 503 })
+  const target = { name: 'other', type: 'alertmanager', url: other.url }
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [target] })
+  t.equal((await publish(service, group('g', 'A', 'B'))).status, 202)
+  const [peer] = targetOf(target).wire.peers!
+  const lane = laneId('other', laneOf(peer, Buffer.from('A'.padEnd(16, '.')).toString('hex')))
+  const admin = new Redis(queue.redis.url.reveal())
+  t.teardown(() => admin.quit())
+  await admin.set(`{alert-fanout}:h:${lane}`, 'a replica that is gone')
+  other.answer({})
+  await publish(service, group('g', '-A', '-B'))
+  const told = other.requests.filter(({ method }) => method === 'POST').at(-1)!
+  t.same(
+    told.json().map(({ labels }: { labels: { alertname: string } }) => labels.alertname),
+    ['A']
+  )
+})
 
 onRedis(
   t,

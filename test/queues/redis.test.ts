@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Overtaken, type Store } from '../../src/queues/contract.js'
+import { type Hold, Overtaken, type Store } from '../../src/queues/contract.js'
 import { redisStore } from '../../src/queues/redis.js'
 import { Secret } from '../../src/secret.js'
 import { needs } from '../support/programs.js'
@@ -220,7 +220,11 @@ function tests() {
       await new Promise(resolve => setTimeout(resolve, 50))
     }
     child.kill('SIGKILL')
-    await until(async () => (await store.hold(['t/1'])) !== undefined)
+    let hold: Hold | undefined
+    await until(async () => (hold = await store.hold(['t/1', 't/2'])) !== undefined)
+    t.strictSame(hold!.inherited, ['t/1'], 'it tells of which lane')
+    store.release(hold!)
+    t.strictSame((await store.hold(['t/1', 't/2']))!.inherited, [], 'once')
   })
 
   t.test('a process that closes leaves its lanes at once, also those that it gave back just before', async t => {
