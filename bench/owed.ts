@@ -206,7 +206,7 @@ async function idle({ target, load, rounds }: Bench): Promise<Table> {
           const all = { origin, paths: [toAll], callers: 32 }
           await load({ ...all, seconds: quick ? 2 : 5 })
           // Long enough for more than one checkpoint.
-          rates[queue].push((await load({ ...all, seconds: quick ? 2 : 10 })).perSecond)
+          rates[queue].push((await load({ ...all, seconds: quick ? 2 : 15 })).perSecond)
         })
       }
     }

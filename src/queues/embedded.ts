@@ -10,7 +10,7 @@ export interface EmbeddedOptions {
   readonly dir: string
   /** How long a note may wait for company before it is journalled, in milliseconds. Default 50. */
   readonly noteDelayMs?: number
-  /** After so many changed records the tables are brought up to date. Default 50,000. */
+  /** After so many changed records the tables are brought up to date. Default 100,000. */
   readonly checkpointRecords?: number
   /** How often expired records are looked for, in milliseconds. Default 1 s. */
   readonly sweepMs?: number
@@ -37,12 +37,12 @@ const checkpointBytes = 32_000_000
  * most, with rests of at most so many: in one go it would have everybody wait again and again while very much is owed.
  */
 const checkpointShare = 0.7
-const longestCheckpointMs = 3_000
+const longestCheckpointMs = 6_000
 const longestRestMs = 100
 /** What the tables do not have is held in memory, and read at the next start. */
 const mostJournalBytes = 4 * checkpointBytes
-/** Each write to the tables ends in an fsync. */
-const rowsPerWrite = 500
+/** Each write to the tables ends in an fsync. The more rows, the more of them are neighbours, whose page is written once. */
+const rowsPerWrite = 1_000
 const bytesPerWrite = 1_000_000
 const recentAtRest = 500
 const maxUnwritten = 20_000
@@ -58,7 +58,7 @@ const retryMs = 1_000
  * into what is not journalled yet, then into what is not in the tables yet, then into the tables. Values must be JSON.
  */
 export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
-  const { dir, noteDelayMs = 50, checkpointRecords = 50_000, sweepMs = 1_000 } = options
+  const { dir, noteDelayMs = 50, checkpointRecords = 100_000, sweepMs = 1_000 } = options
   const disk = await openDisk(dir)
   const index = dueIndex()
 

@@ -3,7 +3,7 @@ import { keptIn, lengthOf, type Row } from './staged.js'
 
 /**
  * The ids of all rows in order, `size` at a time or fewer once their texts have about so many `bytes`: neighbours lie on the
- * same pages of the table, which are then written once. Sorted in parts with a pause after each, so that 50,000 rows do not
+ * same pages of the table, which are then written once. Sorted in parts with a pause after each, so that 100,000 rows do not
  * hold up the event loop.
  */
 export async function* sortedSlices(
