@@ -11,6 +11,8 @@ import { groupKeyOf, moods, startVendors, type Vendor } from '../support/vendors
 t.jobs = 4
 
 const stormMs = 8_000
+/** Of storms on each queue. */
+const rounds = Number(process.env.ROUNDS ?? 2)
 const env = {
   ACK_TIMEOUT: '300ms',
   ATTEMPT_TIMEOUT: '1s',
@@ -30,11 +32,12 @@ interface Process {
   run: Run
 }
 
-for (const isEdited of [false, true]) {
-  const name = isEdited ? ' and targets that come and go' : ''
+for (let round = 0; round < rounds; round++) {
+  const isEdited = round % 2 === 1
+  const name = `${isEdited ? ' and targets that come and go' : ''}, ${round + 1} of ${rounds}`
   onEachQueue(t, `what is open in the end is what fires, after faults, kills, stops${name}`, async (t, queue) => {
     const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
-    const random = seeded(seed)
+    const random = seeded(seed + round)
     const vendors = await startVendors(t)
     const targets = vendors.map(({ settings }) => settings)
     const places = await Promise.all(
