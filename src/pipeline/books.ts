@@ -24,7 +24,7 @@ export interface BooksDeps {
 /** What has states: alerts, and where they go. */
 type Stateful = Pick<Entry, 'target' | 'peer' | 'slot' | 'per_group' | 'alerts'>
 /** How a state goes on; `field` is where it is kept. */
-type Next = (before: TargetState | undefined, item: Sequenced, field: string) => TargetState | undefined
+export type Next = (before: TargetState | undefined, item: Sequenced, field: string) => TargetState | undefined
 
 /** How what became of an entry is said in the store's terms, and how it gets there. */
 export interface Books {

@@ -1,9 +1,9 @@
 import { priorities, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Failure } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
-import type { Books } from './books.js'
+import type { Books, Next } from './books.js'
 import { type DeadLetter, deadId, type Entry, letterOf, priority, shown } from './entry.js'
-import { afterClosing, type Sequenced, type TargetState } from './lifecycle.js'
+import { afterClosing, type TargetState } from './lifecycle.js'
 import { refusedOutcome } from './outcome.js'
 
 export interface RoomDeps {
@@ -182,7 +182,7 @@ export function createRoom({ store, books, maxPerTarget, inHand, buried, now }: 
 }
 
 /** How states go on where several entries may carry the same alert: the one after the last of them knows of all. */
-function closing(): (before: TargetState | undefined, item: Sequenced, field: string) => TargetState {
+function closing(): Next {
   const closed = new Map<string, TargetState>()
   return (before, item, field) => {
     const place = `${field}/${item.alert.fingerprint}`

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { group, told, webhook } from '../support/posts.js'
+import { group, rootlyAt, told, webhook } from '../support/posts.js'
 import { compile, openPlace, type Run } from '../support/process.js'
 import { needs } from '../support/programs.js'
 import { startRedis } from '../support/redis.js'
@@ -62,8 +62,7 @@ function tests(main: string): void {
     const rootly = await startStandIn(t, ({ method }, index) =>
       index === 0 ? killing(() => run) : { body: JSON.stringify(method === 'GET' ? found : made) }
     )
-    const auth = { type: 'bearer', token: 'token' }
-    const { doomed, survivor, run } = await startPair(t, { name: 'rootly', type: 'rootly', url: rootly.url, auth })
+    const { doomed, survivor, run } = await startPair(t, rootlyAt(rootly.url))
     await t.rejects(doomed.post(publishPaths.all, group('g', 'A')))
     await survivor.post(publishPaths.all, group('g', 'A'))
     await rootly.got(3)

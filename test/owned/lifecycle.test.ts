@@ -1,5 +1,4 @@
-import { cp } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { alertId, laneId, laneOf, stateField } from '../../src/pipeline/entry.js'
@@ -7,8 +6,9 @@ import { unpackState } from '../../src/pipeline/lifecycle.js'
 import { redisStore } from '../../src/queues/redis.js'
 import { openStore } from '../../src/queues/registry.js'
 import { movableClock } from '../support/clock.js'
+import { copyQueue } from '../support/directory.js'
 import { targetOf } from '../support/drive.js'
-import { events, group, pagerduty, told, webhook } from '../support/posts.js'
+import { events, fingerprintOf, group, pagerduty, rootlyAt, told, webhook } from '../support/posts.js'
 import { depth, eventually, type OwnQueue, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
@@ -737,7 +737,7 @@ onEachQueue(t, 'what a target has is kept while it fires, then for 24 h', async 
   })
   t.teardown(() => store.close())
   const has = async () => {
-    const ids = ['A', 'B'].map(name => alertId(Buffer.from(name.padEnd(16, '.')).toString('hex')))
+    const ids = ['A', 'B'].map(name => alertId(fingerprintOf(name)))
     return (await store.read(ids)).map(record => unpackState(record?.[stateField({ target: 'hook', slot: '' })])?.has)
   }
   t.same(await has(), ['resolved', 'firing'])
@@ -754,7 +754,7 @@ onEachQueue(t, 'the id that a vendor gave is remembered over a restart', async (
   }))
   const options = {
     env: { ...queue.env, ...patient },
-    targets: [{ name: 'rootly', type: 'rootly', url: rootly.url, auth: { type: 'bearer', token: 'token' } }]
+    targets: [rootlyAt(rootly.url)]
   }
   const service = await startTestService(t, options)
   t.equal((await publish(service, group('g', 'A'))).status, 200)
@@ -769,12 +769,7 @@ onEachQueue(t, 'the id that a vendor gave is remembered over a restart', async (
 
 onEachQueue(t, 'what fires anew is looked for if its end may not have arrived', async (t, queue) => {
   const rootly = await startStandIn(t, 'hang')
-  const target = (path: string) => ({
-    name: 'rootly',
-    type: 'rootly',
-    url: rootly.url + path,
-    auth: { type: 'bearer', token: 'token' }
-  })
+  const target = (path: string) => rootlyAt(rootly.url + path)
   const service = await startTestService(t, {
     env: { ...queue.env, ...patient, ATTEMPT_TIMEOUT: '150ms' },
     targets: [target('')]
@@ -796,15 +791,14 @@ onRedis(
   'an incident of the group is looked for if one that waits, and another replica has, may have opened it',
   async (t, queue) => {
     const rootly = await startStandIn(t, 'reset')
-    const auth = { type: 'bearer', token: 'token' }
     const service = await startTestService(t, {
       env: { ...queue.env, ...patient },
-      targets: [{ name: 'rootly', type: 'rootly', url: rootly.url, auth, per: 'group' }]
+      targets: [rootlyAt(rootly.url, { per: 'group' })]
     })
     t.match((await publish(service, group('g', 'A'))).body.results, [{ queued: true }])
     const replica = await redisStore({ url: queue.redis.url })
     t.teardown(() => replica.close())
-    t.ok(await replica.hold([laneId('rootly', Buffer.from('A'.padEnd(16, '.')).toString('hex'))]))
+    t.ok(await replica.hold([laneId('rootly', fingerprintOf('A'))]))
     rootly.answer({ body: '{"data":[]}' })
     await publish(service, group('g', 'B'))
     t.same(
@@ -820,7 +814,7 @@ onRedis(t, 'what a replica died over is in doubt, and nothing beside it', async 
   const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [target] })
   t.equal((await publish(service, group('g', 'A', 'B'))).status, 202)
   const [peer] = targetOf(target).wire.peers!
-  const lane = laneId('other', laneOf(peer, Buffer.from('A'.padEnd(16, '.')).toString('hex')))
+  const lane = laneId('other', laneOf(peer, fingerprintOf('A')))
   const admin = new Redis(queue.redis.url.reveal())
   t.teardown(() => admin.quit())
   await admin.set(`{alert-fanout}:h:${lane}`, 'a replica that is gone')
@@ -840,8 +834,7 @@ onRedis(
     const slow = gate()
     const found = { body: '{"data":[]}' }
     const rootly = await startStandIn(t, (_, index) => (index === 0 ? 'reset' : index === 1 ? slow.answer() : found))
-    const auth = { type: 'bearer', token: 'token' }
-    const target = (path: string) => ({ name: 'rootly', type: 'rootly', url: rootly.url + path, auth })
+    const target = (path: string) => rootlyAt(rootly.url + path)
     const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [target('')] })
     t.match((await publish(service, group('g', 'A'))).body.results, [{ queued: true }])
     await service.retarget([target('/2')])
@@ -864,11 +857,10 @@ t.test('what a crash may have forgotten is looked for, also by whoever comes aft
   const rootly = await startStandIn(t, { body: '{"data":[]}' })
   const options = (queue: string) => ({
     env: { QUEUE_DIR: join(directory, queue), ...patient },
-    targets: [{ name: 'rootly', type: 'rootly', url: rootly.url, auth: { type: 'bearer', token: 'token' } }]
+    targets: [rootlyAt(rootly.url)]
   })
   const service = await startTestService(t, options('before'))
-  const isNoSocket = (source: string) => !basename(source).startsWith('owner.')
-  await cp(join(directory, 'before'), join(directory, 'after'), { recursive: true, filter: isNoSocket })
+  await copyQueue(join(directory, 'before'), join(directory, 'after'))
   await publish(service, group('g', 'A'))
   for (const name of ['B', 'C']) {
     const next = await startTestService(t, options('after'))
@@ -913,8 +905,7 @@ t.test('so is one that a crash cut short, of which nothing tells but that it was
   await incidents.got(2)
   // Once another one is owned, all before it is on the disk: a copy of that is what a crash would have left.
   t.equal((await service.post(`${publishPaths.named}?target=down`, group('h', 'B'))).status, 202)
-  const isNoSocket = (source: string) => !basename(source).startsWith('owner.')
-  await cp(join(directory, 'before'), join(directory, 'after'), { recursive: true, filter: isNoSocket })
+  await copyQueue(join(directory, 'before'), join(directory, 'after'))
 
   incidents.answer({ status: 202 })
   const next = await startTestService(t, options('after', false))

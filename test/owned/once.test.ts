@@ -1,8 +1,8 @@
-import { cp } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import t from 'tap'
 import { movableClock } from '../support/clock.js'
-import { group, told } from '../support/posts.js'
+import { copyQueue } from '../support/directory.js'
+import { group, pagerduty, told, webhook } from '../support/posts.js'
 import { eventually, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { openPost } from '../support/raw.js'
 import {
@@ -16,14 +16,6 @@ import {
 import { gate, type StandIn, startStandIn } from '../support/stand-in.js'
 
 const minuteMs = 60_000
-const webhook = (name: string, url: string, more: object = {}) => ({ name, type: 'webhook', url, ...more })
-const unlimitedPagerDuty = (url: string) => ({
-  name: 'pd',
-  type: 'pagerduty',
-  url,
-  routing_key: 'key',
-  rate_limit: { requests: 100_000, per: '1s', burst: 100_000 }
-})
 const named = (name: string) => `${publishPaths.named}?target=${name}`
 const keysAt = (hook: StandIn) => hook.requests.map(({ headers }) => headers['idempotency-key'])
 const alertsAt = (hook: StandIn) =>
@@ -160,8 +152,7 @@ t.test(
     t.equal((await post(service, 'firing')).status, 200)
     // Once another one is owned, all before it is on the disk: a copy of that is what a crash would have left.
     t.equal((await service.post(named('down'), alertmanagerBody(['B']))).status, 202)
-    const isNoSocket = (source: string) => !basename(source).startsWith('owner.')
-    await cp(join(directory, 'before'), join(directory, 'after'), { recursive: true, filter: isNoSocket })
+    await copyQueue(join(directory, 'before'), join(directory, 'after'))
     t.equal((await post(service, 'resolved')).status, 200)
 
     const next = await startTestService(t, options('after'))
@@ -327,7 +318,7 @@ onEachQueue(
 onEachQueue(t, 'of 500 PagerDuty events of which 300 were taken, just the others are sent again', async (t, queue) => {
   const taken = new Map<string, number>()
   let open = 300
-  const pagerduty = await startStandIn(t, ({ json }) => {
+  const incidents = await startStandIn(t, ({ json }) => {
     if (open-- <= 0) return { status: 503 }
     const key = json().dedup_key
     taken.set(key, (taken.get(key) ?? 0) + 1)
@@ -335,7 +326,7 @@ onEachQueue(t, 'of 500 PagerDuty events of which 300 were taken, just the others
   })
   const service = await startTestService(t, {
     env: { ...queue.env, RETRY_BASE: '10ms', RETRY_MAX_DELAY: '20ms', CIRCUIT_FAILURE_THRESHOLD: '10000' },
-    targets: [unlimitedPagerDuty(pagerduty.url)]
+    targets: [pagerduty('pd', incidents.url)]
   })
   const names = Array.from({ length: 500 }, (_, index) => `A${index}`)
   const body = JSON.stringify(alertmanagerBody(names))
@@ -357,17 +348,17 @@ onEachQueue(t, 'of 500 PagerDuty events of which 300 were taken, just the others
 
 t.test('QUEUE=off: of 500 PagerDuty events of which 300 were taken, the caller’s retry sends the others', async t => {
   let open = 300
-  const pagerduty = await startStandIn(t, () => ({ status: open-- > 0 ? 202 : 503 }))
+  const incidents = await startStandIn(t, () => ({ status: open-- > 0 ? 202 : 503 }))
   const service = await startTestService(t, {
     env: { QUEUE: 'off', CIRCUIT_FAILURE_THRESHOLD: '10000' },
-    targets: [unlimitedPagerDuty(pagerduty.url)]
+    targets: [pagerduty('pd', incidents.url)]
   })
   const body = JSON.stringify(alertmanagerBody(Array.from({ length: 500 }, (_, index) => `A${index}`)))
   t.equal((await service.post(publishPaths.all, body)).status, 503)
   open = Number.POSITIVE_INFINITY
-  const sent = pagerduty.requests.length
+  const sent = incidents.requests.length
   t.equal((await service.post(publishPaths.all, body)).status, 200)
-  t.equal(pagerduty.requests.length - sent, 200)
+  t.equal(incidents.requests.length - sent, 200)
 })
 
 onRedis(t, 'a notification {A, B} at one replica and {B, A} at the other reach a target once', async (t, queue) => {

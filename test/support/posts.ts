@@ -20,11 +20,14 @@ export function group(groupKey: string, ...alerts: (string | Short)[]): object {
       startsAt,
       endsAt: status === 'firing' ? '0001-01-01T00:00:00Z' : '2026-11-20T18:30:00Z',
       generatorURL: '',
-      fingerprint: Buffer.from(name.padEnd(16, '.')).toString('hex')
+      fingerprint: fingerprintOf(name)
     }
   })
   return bodyOf({ groupKey, alerts: wire, status: 'firing' })
 }
+
+/** The fingerprint that an alert of that name has there. */
+export const fingerprintOf = (name: string): string => Buffer.from(name.padEnd(16, '.')).toString('hex')
 
 /** An Alertmanager body of alerts as they stand in one. */
 export function bodyOf(body: { groupKey: string; alerts: readonly object[]; [field: string]: unknown }): object {
@@ -77,5 +80,14 @@ export const pagerduty = (name: string, url: string, more: object = {}): object 
   url,
   routing_key: 'key',
   rate_limit: { requests: 100_000, per: '1s', burst: 100_000 },
+  ...more
+})
+
+/** Rootly, as the stand-in at that URL. */
+export const rootlyAt = (url: string, more: object = {}): object => ({
+  name: 'rootly',
+  type: 'rootly',
+  url,
+  auth: { type: 'bearer', token: 'token' },
   ...more
 })
