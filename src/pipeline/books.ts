@@ -1,4 +1,12 @@
-import { type Change, type Fields, type Hold, Overtaken, type Store, StoreUnavailable } from '../queues/contract.js'
+import {
+  type Change,
+  type Fields,
+  type Hold,
+  Overtaken,
+  oneField,
+  type Store,
+  StoreUnavailable
+} from '../queues/contract.js'
 import {
   alertId,
   type DeadLetter,
@@ -133,7 +141,7 @@ export function createBooks(deps: BooksDeps): Books {
 
     addOutcomes(changes, entry, outcome) {
       for (const ref of entry.refs) {
-        const set = { [outcomeField(entry.target, ref)]: outcome }
+        const set = oneField(outcomeField(entry.target, ref), outcome)
         changes.push({ id: outcomeId(ref, entry.part), set, expiresAt: now() + ledgerMs })
       }
     },
@@ -145,7 +153,7 @@ export function createBooks(deps: BooksDeps): Books {
     removed(entries) {
       return entries.flatMap(entry => [
         { id: entryId(entry.id), drop: true, place: null },
-        { id: slotId(entry), set: { [entry.id]: null }, tidy: true }
+        { id: slotId(entry), set: oneField(entry.id, null), tidy: true }
       ])
     },
 

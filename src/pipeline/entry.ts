@@ -230,6 +230,7 @@ export function stored(entry: Entry): Change {
     id: entryId(entry.id),
     set: fieldsOf(entry),
     replace: true,
+    expiresAt: Infinity,
     place: placeOf(entry, entry.due_at)
   }
 }

@@ -172,3 +172,15 @@ export async function* everyRecord(
     last = page.at(-1)!.id
   }
 }
+
+/**
+ * An object for fields of any names. V8 keeps a shape for every name that is written into a literal, or a copy of one, and
+ * where names are ids there is no end of them.
+ */
+export const noFields = (): Fields => Object.create(null) as Fields
+
+export function oneField(name: string, value: unknown): Fields {
+  const fields = noFields()
+  fields[name] = value
+  return fields
+}

@@ -1,4 +1,4 @@
-import { type Change, type Place, type Store, StoreUnavailable } from './contract.js'
+import { type Change, oneField, type Place, type Store, StoreUnavailable } from './contract.js'
 import { keyOf, openDisk, type TableRow } from './disk.js'
 import { dueIndex } from './due.js'
 import { localHold } from './memory.js'
@@ -16,11 +16,16 @@ export interface EmbeddedOptions {
   readonly sweepMs?: number
 }
 
-/** Changes that belong together, and who waits for them to be durable. */
+/** Changes that are made all or none, and who waits for them to be durable; nobody: they are notes. */
 interface Group {
   readonly at: number
   readonly rows: Staged[]
-  readonly waiting?: { resolve(): void; reject(error: unknown): void }
+  readonly waiting: Waiter[]
+}
+
+interface Waiter {
+  resolve(): void
+  reject(error: unknown): void
 }
 
 const journalBytesPerWrite = 250_000
@@ -29,6 +34,8 @@ const rowsAtATime = 2_000
 /** From the start of one write to that of the next, if several waited for the last and fewer changes than these wait now. */
 const gapMs = 4
 const rowsAtOnce = 200
+/** Who waits joins a group that has fewer rows than these. */
+const rowsPerGroup = 100
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const checkpointBytes = 32_000_000
@@ -71,7 +78,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let mostRecent = recentAtRest
 
   let groups: Group[] = []
-  /** The last group while it is one of notes alone: what is marked in its records joins it. */
+  /** The last group while it is not being journalled: what is of its sort joins it, and one record has one row there. */
   let open: Group | undefined
   /** What the tables do not have yet. */
   let journalBytes = 0
@@ -91,12 +98,15 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let checkpointedAt = performance.now()
   let swept: string | undefined
 
-  const overlay = (id: string) => fresh.get(id) ?? journalled.get(id) ?? leaving?.get(id)
+  const older = (id: string): Row | undefined => journalled.get(id) ?? leaving?.get(id)
 
   const lookup = (id: string): Kept | undefined => {
     const seen = recent.get(id)
-    if (seen) return seen === nothing ? undefined : seen
-    const row = overlay(id)
+    return seen ? keptOf(seen) : lookFor(id, fresh.get(id))
+  }
+
+  /** The same for what was not read of late; `row`: what has not been journalled yet. */
+  const lookFor = (id: string, row = older(id)): Kept | undefined => {
     if (row) return keptIn(row)
     const kept = disk.read(id)
     if (recent.size >= mostRecent) recent = new Map()
@@ -107,24 +117,42 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   /** Makes a change visible. It is durable once its group has been journalled. */
   const stage = (group: Group, change: Change) => {
     const id = keyOf(change.id)
-    const before = lookup(id)
+    const seen = recent.get(id)
+    const row = seen ? undefined : fresh.get(id)
+    if (row?.group === group && row.takes(change)) return row.add(change)
+    // Who replaces all of a record says nothing of it: most are new, and to look for those costs more than to write them.
+    const before = isWhole(change) ? undefined : seen ? keptOf(seen) : lookFor(id, row)
     if (isVain(change, before, group.at)) return
     const kept = changed(before, change, group.at)
     const expired = before !== undefined && !alive(before, group.at)
     // What was no record has no place: to look there for each new one costs more than the rest of this.
     const current = before && index.get(id)
-    const row = new Staged(id, group, change, kept, placeAfter(change, kept, { expired, current }))
-    fresh.set(id, row)
+    const staged = new Staged(id, group, change, kept, placeAfter(change, kept, { expired, current }))
+    fresh.set(id, staged)
     recent.delete(id)
-    group.rows.push(row)
-    if (row.place !== undefined) index.set(id, row.place, kept?.expiresAt)
+    group.rows.push(staged)
+    if (staged.place !== undefined) index.set(id, staged.place, kept?.expiresAt)
   }
 
-  /** Changes of one `write` are a group of their own, since they are made all or none. */
-  const stageAll = (changes: readonly Change[], at: number, waiting?: Group['waiting']) => {
-    open = undefined
-    const group: Group = { at, rows: [], waiting }
+  const begin = (at: number): Group => {
+    const group: Group = { at, rows: [], waiting: [] }
     groups.push(group)
+    return group
+  }
+
+  /** Notes join those before them, and so does who waits: all who do are told if their group cannot be journalled. */
+  const stageAll = (changes: readonly Change[], waiter?: Waiter) => {
+    const joins = open && isNotes(open) === !waiter && (!waiter || open.rows.length < rowsPerGroup)
+    const group = joins ? open! : begin(Date.now())
+    if (waiter) group.waiting.push(waiter)
+    for (const change of changes) stage(group, change)
+    open = group
+  }
+
+  /** What was made before, as it was then. */
+  const restage = (changes: readonly Change[], at: number) => {
+    open = undefined
+    const group = begin(at)
     for (const change of changes) stage(group, change)
   }
 
@@ -140,7 +168,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     do {
       await company()
       await journal()
-    } while (groups.some(group => group.waiting))
+    } while (groups.some(group => group.waiting.length > 0))
     running = undefined
     if (groups.length > 0) flushLater(failure ? retryMs : noteDelayMs)
   }
@@ -205,12 +233,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       }
     }
     if (!isShort) fresh = freshOf(groups)
-    const waiting = batch.flatMap(({ waiting }) => waiting ?? [])
+    const waiting = batch.flatMap(group => group.waiting)
     isBusy = waiting.length > 1
     resolveInTurns(waiting)
   }
 
-  const resolveInTurns = (waiting: NonNullable<Group['waiting']>[]) => {
+  const resolveInTurns = (waiting: Waiter[]) => {
     for (const { resolve } of waiting.splice(0, resolvedAtOnce)) resolve()
     if (waiting.length > 0) setImmediate(resolveInTurns, waiting)
   }
@@ -219,10 +247,10 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const putBack = (batch: readonly Group[], error: StoreUnavailable) => {
     failure = { message: error.message, at: Date.now() }
     groups = [...batch, ...groups]
-    let unwritten = groups.reduce((sum, group) => sum + (group.waiting ? 0 : group.rows.length), 0)
-    const failed = groups.filter(group => group.waiting)
-    if (failed.length === 0 && unwritten <= maxUnwritten) return
-    const kept = groups.filter(group => !group.waiting)
+    const kept = groups.filter(isNotes)
+    let unwritten = kept.reduce((sum, { rows }) => sum + rows.length, 0)
+    if (kept.length === groups.length && unwritten <= maxUnwritten) return
+    const failed = groups.flatMap(({ waiting }) => waiting)
     while (unwritten > maxUnwritten) {
       const { rows } = kept.shift()!
       unwritten -= rows.length
@@ -232,12 +260,11 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     groups = []
     fresh = new Map()
     for (const id of ids) index.set(id, durablePlace(id) ?? null, lookup(id)?.expiresAt)
-    for (const { rows, at } of kept)
-      stageAll(
-        rows.map(({ change }) => change),
-        at
-      )
-    for (const { waiting } of failed) waiting!.reject(error)
+    for (const { rows, at } of kept) {
+      const changes = rows.map(({ change }) => change)
+      restage(changes, at)
+    }
+    for (const { reject } of failed) reject(error)
   }
 
   const durablePlace = (id: string): Place | null | undefined => {
@@ -297,7 +324,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     let left = Math.max(1_000, (disk.size() * sweepMs) / 3_600_000)
     let last: string | undefined
     for (const { id, expiresAt } of disk.ends(swept)) {
-      if (expiresAt <= now && !overlay(id)) drops.push({ id, drop: true })
+      if (expiresAt <= now && !(fresh.get(id) ?? older(id))) drops.push({ id, drop: true })
       last = id
       if (--left <= 0 || performance.now() > until) break
       last = undefined
@@ -308,15 +335,14 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   const note = (changes: readonly Change[]) => {
     if (closed || changes.length === 0) return
-    if (!open) groups.push((open = { at: Date.now(), rows: [] }))
-    for (const change of changes) stage(open, change)
+    stageAll(changes)
     flushLater(noteDelayMs)
   }
 
   const mark = (id: string, field: string, value: unknown, expiresAt: number) => {
     const row = fresh.get(keyOf(id))
-    if (row?.exists && row.group === open) row.mark(field, value, expiresAt)
-    else note([{ id, set: { [field]: value }, expiresAt }])
+    if (row?.exists && row.group === open && isNotes(open)) row.mark(field, value, expiresAt)
+    else note([{ id, set: oneField(field, value), expiresAt }])
   }
 
   const write = async (changes: readonly Change[]): Promise<void> => {
@@ -329,7 +355,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       throw new StoreUnavailable(stuck.message)
     }
     const { promise, resolve, reject } = withResolvers()
-    stageAll(changes, now, { resolve, reject })
+    stageAll(changes, { resolve, reject })
     void flush()
     return promise
   }
@@ -345,11 +371,10 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let last = disk.lastNumber()
   for (const text of disk.journal.texts()) {
     const entry = JSON.parse(text) as JournalEntry
-    for (const { at, changes } of entry.groups)
-      stageAll(
-        changes.map(change => asMade(change, entry.values)),
-        at
-      )
+    for (const { at, changes } of entry.groups) {
+      const made = changes.map(change => asMade(change, entry.values))
+      restage(made, at)
+    }
     journalBytes += text.length
     last = Math.max(last, entry.next)
   }
@@ -427,6 +452,14 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     }
   }
 }
+
+const keptOf = (seen: Kept | typeof nothing): Kept | undefined => (seen === nothing ? undefined : seen)
+
+const isNotes = ({ waiting }: Group): boolean => waiting.length === 0
+
+/** Whether nothing of what a record was stays. */
+const isWhole = ({ replace, expiresAt, place }: Change): boolean =>
+  replace === true && expiresAt !== undefined && place !== undefined
 
 /** Undefined: the place stays as it is on disk. A new end is written beside the place, so it counts as a change. */
 function placeAfter(

@@ -1,4 +1,4 @@
-import { type Change, type Store, StoreUnavailable } from './contract.js'
+import { type Change, oneField, type Store, StoreUnavailable } from './contract.js'
 import { memoryStore } from './memory.js'
 import { listed } from './redis-scripts.js'
 
@@ -30,7 +30,7 @@ export function enduring(store: Store): Store {
   return {
     ...store,
     note,
-    mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
+    mark: (id, field, value, expiresAt) => note([{ id, set: oneField(field, value), expiresAt }]),
     async read(ids, only) {
       try {
         const records = await store.read(ids, only)

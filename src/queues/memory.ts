@@ -1,4 +1,4 @@
-import type { Change, Hold, Store } from './contract.js'
+import { type Change, type Hold, oneField, type Store } from './contract.js'
 import { dueIndex } from './due.js'
 import { alive, changed, counter, isVain, type Kept } from './record.js'
 
@@ -62,7 +62,7 @@ export function memoryStore(options: { maxRecords?: number } = {}): Store {
     },
     write: async changes => note(changes),
     note,
-    mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
+    mark: (id, field, value, expiresAt) => note([{ id, set: oneField(field, value), expiresAt }]),
     hold: localHold,
     release: () => {},
     next: numbers.next,

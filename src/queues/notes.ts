@@ -1,4 +1,4 @@
-import type { Change, Store } from './contract.js'
+import { type Change, oneField, type Store } from './contract.js'
 
 /** Longest that a note waits for more of its record, in milliseconds. */
 const longestMs = 10
@@ -63,7 +63,7 @@ export function gatherNotes(store: Store): Store {
         known.set[field] = value
         known.expiresAt = expiresAt
       } else {
-        waiting.set(id, { id, set: { [field]: value }, replace: false, expiresAt })
+        waiting.set(id, { id, set: oneField(field, value), replace: false, expiresAt })
         wait()
       }
     },

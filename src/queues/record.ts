@@ -1,4 +1,4 @@
-import { type Change, type Fields, StoreUnavailable } from './contract.js'
+import { type Change, type Fields, noFields, StoreUnavailable } from './contract.js'
 
 /** A record as it is kept. Never changed, only replaced, so whoever has read it keeps what was read. */
 export interface Kept {
@@ -70,18 +70,13 @@ export function changed(before: Kept | undefined, change: Change, now: number): 
 /** What is set where nothing was is taken as it is: a live publish costs two of these, and most are new. */
 function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
   if (!before && isPlain(set)) return set
-  const fields = before && !isPlain(set) ? without(before, set) : { ...before }
+  const fields = noFields()
+  // Those that are removed are left out: to delete one of a thousand that a slot may have takes much longer than this.
+  for (const name in before) if (set[name] !== null) fields[name] = before[name]
   for (const name in set) {
     const value = set[name]
     if (value !== null && value !== undefined) fields[name] = value
   }
-  return fields
-}
-
-/** The fields that are not removed. A slot may have a thousand, and to delete one of a copy takes much longer than this. */
-function without(before: Fields, set: Fields): Fields {
-  const fields: Fields = {}
-  for (const name in before) if (set[name] !== null) fields[name] = before[name]
   return fields
 }
 

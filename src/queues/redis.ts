@@ -7,6 +7,7 @@ import {
   type Hold,
   LeaseLost,
   Overtaken,
+  oneField,
   priorities,
   type Store,
   StoreUnavailable
@@ -171,7 +172,7 @@ export async function redisStore(options: RedisOptions): Promise<Store> {
       await written([Date.now(), fence.length / 2, ...fence, goneBy.length / 3, ...goneBy, ...flat(changes)])
     },
     note,
-    mark: (id, field, value, expiresAt) => note([{ id, set: { [field]: value }, expiresAt }]),
+    mark: (id, field, value, expiresAt) => note([{ id, set: oneField(field, value), expiresAt }]),
     async hold(lanes) {
       const now = Date.now()
       const token = `${owner}${++holds}`

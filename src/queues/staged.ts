@@ -1,4 +1,4 @@
-import type { Change, Fields, Place } from './contract.js'
+import { type Change, type Fields, noFields, type Place } from './contract.js'
 import { jsonIn, type Kept, Packed, read } from './record.js'
 
 /**
@@ -78,6 +78,19 @@ export class Staged {
     return this.place === undefined && this.#text !== undefined ? this.#text : { kept: this.kept, place: this.place }
   }
 
+  /** Whether the change can be made by `add`, so that the record needs no other row in the same group. */
+  takes({ set, replace, update, drop, tidy, place }: Change): boolean {
+    if (!this.#kept || this.place !== undefined || this.#change.replace) return false
+    if (!set || replace || update || drop || tidy || place !== undefined) return false
+    for (const name in set) if (set[name] === null) return false
+    return true
+  }
+
+  /** Sets more fields. */
+  add({ set, expiresAt = this.#marks ? this.#expiresAt : this.#kept!.expiresAt }: Change): void {
+    for (const name in set) if (set[name] !== undefined) this.mark(name, set[name], expiresAt)
+  }
+
   /** Sets one field more. */
   mark(field: string, value: unknown, expiresAt: number): void {
     this.#marks ??= []
@@ -124,8 +137,8 @@ export class Staged {
     const marks = this.#marks
     if (!marks) return
     this.#marks = undefined
-    const set = { ...this.#change.set }
-    const fields = { ...this.#kept!.fields }
+    const set = copyOf(this.#change.set)
+    const fields = copyOf(this.#kept!.fields)
     for (let index = 0; index < marks.length; index += 2) {
       const field = marks[index] as string
       set[field] = fields[field] = marks[index + 1]
@@ -192,4 +205,10 @@ function recordText(expiresAt: number, object: string, marks: readonly unknown[]
 /** Whether it is a text that needs no escape in JSON, as nearly all are that are marked. */
 function isPlain(value: unknown): value is string {
   return typeof value === 'string' && /^[ !#-[\]-~]*$/.test(value)
+}
+
+function copyOf(fields: Fields | undefined): Fields {
+  const copy = noFields()
+  for (const name in fields) copy[name] = fields[name]
+  return copy
 }

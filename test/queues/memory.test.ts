@@ -1,7 +1,7 @@
 import t from 'tap'
 import { everyRecord } from '../../src/queues/contract.js'
 import { memoryStore } from '../../src/queues/memory.js'
-import { storeContract } from './contract.js'
+import { recordsOf, storeContract } from './contract.js'
 
 t.test('the memory store keeps the contract', async t => {
   storeContract(t, async () => {
@@ -15,7 +15,12 @@ t.test('it forgets what was not changed for longest when it is full', async t =>
   for (const id of ['1', '2', '3']) await store.write([{ id, set: { id } }])
   await store.write([{ id: '1', set: { again: true } }])
   await store.write([{ id: '4', set: { id: '4' } }])
-  t.strictSame(await store.read(['1', '2', '3', '4']), [{ id: '1', again: true }, undefined, { id: '3' }, { id: '4' }])
+  t.strictSame(await recordsOf(store, ['1', '2', '3', '4']), [
+    { id: '1', again: true },
+    undefined,
+    { id: '3' },
+    { id: '4' }
+  ])
 })
 
 t.test('it says that nothing outlives it', async t => {
