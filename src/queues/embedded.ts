@@ -119,7 +119,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const id = keyOf(change.id)
     const seen = recent.get(id)
     const row = seen ? undefined : fresh.get(id)
-    if (row?.group === group && row.takes(change)) return row.add(change)
+    if (row?.group === group && row.takes(change) && !movesEnd(id, change)) return row.add(change)
     // Who replaces all of a record says nothing of it: most are new, and to look for those costs more than to write them.
     const before = isWhole(change) ? undefined : seen ? keptOf(seen) : lookFor(id, row)
     if (isVain(change, before, group.at)) return
@@ -133,6 +133,9 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     group.rows.push(staged)
     if (staged.place !== undefined) index.set(id, staged.place, kept?.expiresAt)
   }
+
+  /** Whether the end changes of a record that has a place, which is written beside that. */
+  const movesEnd = (id: string, { expiresAt }: Change) => expiresAt !== undefined && index.get(id) !== undefined
 
   const begin = (at: number): Group => {
     const group: Group = { at, rows: [], waiting: [] }

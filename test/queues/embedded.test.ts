@@ -320,6 +320,21 @@ t.test('what several write to one record at once is journalled as one change of 
   await again.close()
 })
 
+t.test('the end of what waits counts also where another change of it is written at once', async t => {
+  const store = await embeddedStore({ dir: join(t.testdir(), 'queue') })
+  await store.write([{ id: 'entry/1', set: {}, place: place() }])
+  const end = Date.now() + 200
+  const written = [
+    store.write([{ id: 'entry/1', set: { tries: 1 } }]),
+    store.write([{ id: 'entry/1', set: { tries: 2 }, expiresAt: end }])
+  ]
+  t.strictSame(store.due('a', 'medium', 5_000, 10), ['entry/1'])
+  await Promise.all(written)
+  await until('its end is over', () => Date.now() > end)
+  t.strictSame(await store.due('a', 'medium', 5_000, 10), [])
+  await store.close()
+})
+
 t.test('half of a write at the end of the journal is cut off: nobody was told of it', async t => {
   const endings = {
     'half a line': (line: Buffer) => line.subarray(0, 50),
