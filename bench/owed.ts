@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Entry, slotId, stored } from '../src/pipeline/entry.js'
+import { type Entry, stored } from '../src/pipeline/entry.js'
 import { embeddedStore } from '../src/queues/embedded.js'
 import { type Bench, during, openBench, type Table, toAll } from './bench.js'
 import { median } from './figures.js'
@@ -178,7 +178,7 @@ async function multiply(dir: string): Promise<void> {
     for (const end = made + 1_000; made < end; made++) {
       const own = (part: string) => part.slice(0, -8) + made.toString(16).padStart(8, '0')
       const copy = JSON.parse(known.reduce((text, part) => text.replaceAll(part, own(part)), text)) as Entry
-      writes.push(store.write([stored(copy), { id: slotId(copy), set: { [copy.id]: 1 } }]))
+      writes.push(store.write(stored(copy)))
     }
     await Promise.all(writes)
   }

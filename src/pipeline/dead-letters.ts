@@ -1,16 +1,6 @@
-import { type Change, everyRecord, type Store } from '../queues/contract.js'
+import { type Change, everyRecord, oneField, type Store } from '../queues/contract.js'
 import { type States, statesIn, writeWith } from './books.js'
-import {
-  alertId,
-  type DeadLetter,
-  deadId,
-  type Entry,
-  ledgerId,
-  outcomeField,
-  outcomeId,
-  slotId,
-  stored
-} from './entry.js'
+import { alertId, type DeadLetter, deadId, type Entry, ledgerId, outcomeField, outcomeId, stored } from './entry.js'
 import { isEnd, roundOf } from './ledger.js'
 import { afterOwing } from './lifecycle.js'
 
@@ -198,11 +188,10 @@ function back(letter: DeadLetter, dueAt: number, now: number): Change[] {
   const { buried_at: _, failure: __, ...rest } = letter
   const entry: Entry = { ...rest, due_at: dueAt, replayed_at: now, tries: 0 }
   return [
-    stored(entry),
-    { id: slotId(entry), set: { [entry.id]: 1 } },
+    ...stored(entry),
     ...entry.refs.map(ref => ({
       id: outcomeId(ref, entry.part),
-      set: { [outcomeField(entry.target, ref)]: ['q', entry.id] }
+      set: oneField(outcomeField(entry.target, ref), ['q', entry.id])
     }))
   ]
 }

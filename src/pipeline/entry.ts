@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Notification } from '../alert.js'
-import type { Change, Fields, Place, Priority } from '../queues/contract.js'
+import { type Change, type Fields, oneField, type Place, type Priority } from '../queues/contract.js'
 import type { Failure, OpenTarget, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
 import { distinct } from './lanes.js'
@@ -224,15 +224,13 @@ export function slotOfGroup(notification: Notification, part: string): string {
 /** Slots of groups seen lately, as far as their names are short: a group notifies again and again. */
 const slots = new Map<string, string>()
 
-/** The change that writes an entry down, at its place in the queue. */
-export function stored(entry: Entry): Change {
-  return {
-    id: entryId(entry.id),
-    set: fieldsOf(entry),
-    replace: true,
-    expiresAt: Infinity,
-    place: placeOf(entry, entry.due_at)
-  }
+/** The changes that write an entry down, at its place in the queue and among what waits in its slot. */
+export function stored(entry: Entry): Change[] {
+  const place = placeOf(entry, entry.due_at)
+  return [
+    { id: entryId(entry.id), set: fieldsOf(entry), replace: true, expiresAt: Infinity, place },
+    { id: slotId(entry), set: oneField(entry.id, 1) }
+  ]
 }
 
 /** What an entry or dead letter is written as. Without what is undefined, so that a store can take it as it is. */

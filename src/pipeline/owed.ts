@@ -1,4 +1,4 @@
-import { type Change, type Hold, oneField, type Store, StoreUnavailable } from '../queues/contract.js'
+import { type Change, type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Target } from '../targets/target.js'
@@ -15,7 +15,6 @@ import {
   outcomeField,
   outcomeId,
   shown,
-  slotId,
   stateField,
   stored
 } from './entry.js'
@@ -162,7 +161,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
           continue
         }
         const { folded } = jobs[index]!
-        changes.push(stored(entry), { id: slotId(entry), set: oneField(entry.id, 1) })
+        changes.push(...stored(entry))
         books.addOutcomes(changes, entry, ['q', entry.id])
         if (folded.length > 0) changes.push(...books.removed(folded.filter(other => other.id !== entry.id)))
       }
@@ -259,7 +258,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const changes =
         folded.length === 0
           ? [{ id: entryId(entry.id), set: { running: true }, update: true }]
-          : [stored(entry), { id: slotId(entry), set: oneField(entry.id, 1) }, ...books.removed(folded.filter(isOther))]
+          : [...stored(entry), ...books.removed(folded.filter(isOther))]
       const doubts = statesOf(entry, index => packState(afterDoubt(states[index], entry.alerts[index]!)))
       try {
         await store.write([...changes, ...doubts])

@@ -69,7 +69,7 @@ export function changed(before: Kept | undefined, change: Change, now: number): 
 
 /** What is set where nothing was is taken as it is: a live publish costs two of these, and most are new. */
 function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
-  if (!before && isPlain(set)) return set
+  if (!before && removesNothing(set)) return set
   const fields = noFields()
   // Those that are removed are left out: to delete one of a thousand that a slot may have takes much longer than this.
   for (const name in before) if (set[name] !== null) fields[name] = before[name]
@@ -81,7 +81,7 @@ function fieldsAfter(before: Fields | undefined, set: Fields = {}): Fields {
 }
 
 /** What is undefined does no harm: it reads as absent, and JSON leaves it out. */
-function isPlain(set: Fields): boolean {
+export function removesNothing(set: Fields): boolean {
   for (const name in set) if (set[name] === null) return false
   return true
 }

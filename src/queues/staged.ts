@@ -1,5 +1,5 @@
 import { type Change, type Fields, noFields, type Place } from './contract.js'
-import { jsonIn, type Kept, Packed, read } from './record.js'
+import { jsonIn, type Kept, Packed, read, removesNothing } from './record.js'
 
 /**
  * What a change made of a record, until the tables have it. Of many thousands, and so of nearly all, whose place stays as it
@@ -82,8 +82,7 @@ export class Staged {
   takes({ set, replace, update, drop, tidy, place }: Change): boolean {
     if (!this.#kept || this.place !== undefined || this.#change.replace) return false
     if (!set || replace || update || drop || tidy || place !== undefined) return false
-    for (const name in set) if (set[name] === null) return false
-    return true
+    return removesNothing(set)
   }
 
   /** Sets more fields. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { alertId, ledgerId, outcomeField, slotId, stateField, stored } from '../../src/pipeline/entry.js'
+import { alertId, ledgerId, outcomeField, stateField, stored } from '../../src/pipeline/entry.js'
 import { packState } from '../../src/pipeline/lifecycle.js'
 import { entryOf } from '../support/entries.js'
 import { observed } from '../support/observed.js'
@@ -22,7 +22,7 @@ for (const [what, besides, told] of [
       alerts: [...entryOf('a', 1).alerts, ...besides]
     }
     await service.store.write([
-      ...[older, newer].flatMap(entry => [stored(entry), { id: slotId(entry), set: { [entry.id]: 1 } }]),
+      ...[older, newer].flatMap(stored),
       { id: alertId('a'), set: { [stateField(newer)]: owed(2) } },
       { id: alertId('b'), set: { [stateField(newer)]: owed(1) } },
       {
