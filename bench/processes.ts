@@ -27,6 +27,10 @@ export interface Measured {
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+/** What `npm start` and the image give to Node: flags and the program. */
+const asStarted: string[] = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  .scripts.start.split(' ')
+  .slice(1)
 const work = mkdtempSync(join(tmpdir(), 'alert-fanout-bench-'))
 const running = new Set<ChildProcess>()
 process.on('exit', () => {
@@ -61,8 +65,7 @@ export async function startWith(
   const file = join(directory, 'targets.json')
   writeFileSync(file, JSON.stringify({ targets }))
   const env = { HOST: '127.0.0.1', DISCOVERY: 'file', TARGETS_FILE: file, QUEUE_DIR: join(directory, 'data'), ...own }
-  // As `npm start` and the image start it.
-  return startMeasured(['--max-semi-space-size=16', 'dist/main.js'], env, origin => fetch(`${origin}/readyz`))
+  return startMeasured(asStarted, env, origin => fetch(`${origin}/readyz`))
 }
 
 /** Starts the bare fan-out to so many targets at one URL. */
