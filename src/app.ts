@@ -5,6 +5,7 @@ import fastify, {
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
+  type FastifyRequest,
   LogController
 } from 'fastify'
 import type { TSchema } from 'typebox'
@@ -31,6 +32,8 @@ export interface AppDeps {
   /** Largest body, in bytes. */
   readonly bodyLimit: number
   readonly maxInFlight: number
+  /** Of large bodies that are under way at once, in bytes; one alone is taken whatever it has. */
+  readonly maxLargeBytes: number
   readonly access: Access
   readonly publish: PublishRoutes
   readonly targets: TargetRoutes
@@ -43,6 +46,9 @@ export interface AppDeps {
 
 /** Of a name or id in a path; a target's name can have 63, and may come percent-encoded. */
 const mostParamUnits = 1_000
+
+/** Bodies of so many bytes count against `maxLargeBytes`. */
+const largeBytes = 1_000_000
 
 /** The HTTP side of the service: every route, ready to listen or to be injected into. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
@@ -97,6 +103,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 
   /** Publish requests from their head on: those whose body is still coming take memory as well. */
   let open = 0
+  let largeOpen = 0
   const closed = (): void => {
     open--
   }
@@ -104,10 +111,18 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     reply.header('x-content-type-options', 'nosniff')
     // Where there is nothing, no role is missing: a mistyped path must not look like a wrong token.
     const { role = request.is404 ? 'open' : 'read', publishes } = request.routeOptions.config
-    const refusal = deps.access.check(request.headers, request.method, role) ?? (publishes ? overload() : undefined)
+    const large = publishes ? largeOf(request) : 0
+    const refusal =
+      deps.access.check(request.headers, request.method, role) ?? (publishes ? overload(large) : undefined)
     if (publishes && !refusal) {
       open++
       onceOver(request.raw, reply.raw, closed)
+      if (large > 0) {
+        largeOpen += large
+        onceOver(request.raw, reply.raw, () => {
+          largeOpen -= large
+        })
+      }
     }
     done(refusal)
   })
@@ -121,13 +136,14 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     done()
   })
 
-  function overload(): ApiError | undefined {
+  function overload(large: number): ApiError | undefined {
     const readiness = deps.status.readiness()
     if (readiness === 'draining') return new ApiError('DRAINING', { retryAfterSeconds: 5 })
     if (readiness === 'starting') return new ApiError('NOT_READY', { retryAfterSeconds: 2 })
-    return Math.max(open, deps.status.inFlight().publishes) >= deps.maxInFlight
-      ? new ApiError('OVERLOADED', { retryAfterSeconds: 1 })
-      : undefined
+    const isFull = Math.max(open, deps.status.inFlight().publishes) >= deps.maxInFlight
+    // What does not fit into memory ends the process, and with it everybody's alerts.
+    const isTooMuch = large > 0 && largeOpen > 0 && largeOpen + large > deps.maxLargeBytes
+    return isFull || isTooMuch ? new ApiError('OVERLOADED', { retryAfterSeconds: 1 }) : undefined
   }
 
   await app.register(swagger, {
@@ -215,6 +231,12 @@ function complete(method: string, { description, tags, requestBody, responses }:
     ...(description?.startsWith('Token: ') ? Object.keys(refusals) : [])
   ]
   for (const status of more) responses[status] ??= { $ref: `#/components/responses/${status}` }
+}
+
+/** How long the body is, if that is much; a chunked one does not say. */
+function largeOf({ headers }: FastifyRequest): number {
+  const length = Number(headers['content-length'])
+  return length >= largeBytes ? length : 0
 }
 
 const queueAway = ({ message }: StoreUnavailable): ApiError =>

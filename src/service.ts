@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { getHeapStatistics } from 'node:v8'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { openAccess, readTokens } from './access.js'
@@ -49,6 +50,10 @@ export interface Service {
 }
 
 const refreshEveryMs = 60_000
+/** Of a large body under way: one of 8 MB with 20,000 alerts takes 26 bytes for each, while five targets fail. */
+const heapPerByte = 64
+/** Of a large entry's alert that is retried: 2 kB while five targets fail; the rest is for who publishes meanwhile. */
+const heapPerAlert = 8_192
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
 /** The only wiring: opens the store, finds the targets, listens. Rejects with a message that is safe to show. */
@@ -182,6 +187,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     owed,
     now,
     workers: config.QUEUE_WORKERS,
+    maxAlerts: getHeapStatistics().heap_size_limit / heapPerAlert,
     failed: error =>
       log.warn({ error: error instanceof Error ? error.message : 'unknown' }, 'the queue could not be worked off')
   })
@@ -242,6 +248,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     access,
     bodyLimit: config.BODY_LIMIT,
     maxInFlight: config.MAX_IN_FLIGHT,
+    maxLargeBytes: getHeapStatistics().heap_size_limit / heapPerByte,
     publish: {
       publish: publish.publish,
       explain: createExplain({ store, roster, userAgent, now, healthIntervalMs: config.HEALTH_INTERVAL }),

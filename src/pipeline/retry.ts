@@ -16,6 +16,8 @@ export interface RetryDeps {
   readonly deliver: Deliver
   readonly owed: Owed
   readonly workers: number
+  /** Alerts of entries with many that are in hand at once; one such entry alone is taken whatever it has. */
+  readonly maxAlerts: number
   now(): number
   /** A turn of the loop that failed, e.g. for a store that is away. */
   failed(error: unknown): void
@@ -41,6 +43,7 @@ const missingMs = 15 * 60_000
 /** An entry that cannot be sent now for reasons of its own is looked at again after so long, in milliseconds. */
 const restMs = 250
 const strayMs = 60_000
+const mostLarge = 1_000
 /** Entries of one target are made due for a success so often at most, in milliseconds: some may fail whatever succeeds. */
 const hastenMs = 5_000
 /** Of eight entries, so many are taken from each priority first: high goes first, but none starves. */
@@ -49,7 +52,7 @@ const turns: readonly Priority[] = ['high', 'high', 'medium', 'high', 'high', 'm
 const nobodyThere = failure('target_not_found', 'no target has had this name and type for 15 minutes')
 
 export function createRetry(deps: RetryDeps): Retry {
-  const { store, roster, deliver, owed, workers, now } = deps
+  const { store, roster, deliver, owed, workers, maxAlerts, now } = deps
   const running = new Map<string, Promise<void>>()
   const perTarget = new Map<string, Set<Job>>()
   /** Entries that were started for each target so far: whose turn it is among its priorities. */
@@ -58,6 +61,9 @@ export function createRetry(deps: RetryDeps): Retry {
   const missingSince = new Map<string, number>()
   /** Entries that another process has in hand, and until when they are left alone. */
   const resting = new Map<string, number>()
+  /** Entries with many alerts, and how many: those that there is no room for are not read again and again. */
+  const large = new Map<string, number>()
+  let alertsInHand = 0
   /** When entries of a target were last made due for a success. */
   const hastenedAt = new Map<string, number>()
   const quarter = Math.max(1, Math.floor(workers / 4))
@@ -122,6 +128,8 @@ export function createRetry(deps: RetryDeps): Retry {
     for (const name of missingSince.keys()) if (!earliest.has(name.split('/')[0]!)) missingSince.delete(name)
     for (const name of served.keys()) if (!earliest.has(name)) served.delete(name)
     for (const [id, until] of resting) if (until <= at) resting.delete(id)
+    // Some are gone, for others took them over; who is still there is found out anew.
+    if (large.size > mostLarge) large.clear()
     // Alone it leaves a share free all the same: whoever comes due meanwhile would wait for its slowest attempt.
     const share = ready.length > 1 ? quarter : Math.max(1, workers - quarter)
     let started = true
@@ -184,8 +192,8 @@ export function createRetry(deps: RetryDeps): Retry {
     const preferred = turns[count % turns.length]!
     for (const priority of [preferred, ...priorities.filter(each => each !== preferred)]) {
       // A few more than are in hand already: those whose lanes are taken are passed over.
-      for (const id of await store.due(live.name, priority, now(), 16 + running.size + resting.size)) {
-        if (running.has(id) || resting.has(id)) continue
+      for (const id of await store.due(live.name, priority, now(), 16 + running.size + resting.size + large.size)) {
+        if (running.has(id) || resting.has(id) || !isRoomFor(id)) continue
         const [record] = await store.read([id])
         if (!record) continue
         const entry = record as unknown as Entry
@@ -194,8 +202,11 @@ export function createRetry(deps: RetryDeps): Retry {
           store.note([{ id, drop: true, place: null }])
           continue
         }
-        if (isMany(entry.alerts)) await turn()
-        if (running.has(id)) continue
+        if (isMany(entry.alerts)) {
+          large.set(id, entry.alerts.length)
+          await turn()
+        }
+        if (running.has(id) || !isRoomFor(id)) continue
         if (entry.type !== live.type) {
           await stray(entry)
           continue
@@ -214,6 +225,12 @@ export function createRetry(deps: RetryDeps): Retry {
     return false
   }
 
+  /** Whether its alerts fit into memory beside those that are in hand. */
+  function isRoomFor(id: string): boolean {
+    const alerts = large.get(id) ?? 0
+    return alerts === 0 || alertsInHand === 0 || alertsInHand + alerts <= maxAlerts
+  }
+
   /** An entry of an earlier target of that name, but of another type, waits like one whose target is gone. */
   async function stray(entry: Entry): Promise<void> {
     const name = `${entry.target}/${entry.type}`
@@ -230,9 +247,13 @@ export function createRetry(deps: RetryDeps): Retry {
     const job = jobOf(live, entry)
     const jobs = perTarget.get(live.name) ?? new Set()
     perTarget.set(live.name, jobs.add(job))
+    const alerts = large.get(id) ?? 0
+    large.delete(id)
+    alertsInHand += alerts
     const delivered = new Promise<PartResult>(resolve => deliver.deliver(job, resolve))
     const work = delivered.then(result => {
       running.delete(id)
+      alertsInHand -= alerts
       if (result === untouched) resting.set(id, now() + restMs)
       jobs.delete(job)
       if (jobs.size === 0) perTarget.delete(live.name)

@@ -1,3 +1,4 @@
+import { getHeapStatistics } from 'node:v8'
 import { type Change, oneField, type Place, type Store, StoreUnavailable } from './contract.js'
 import { keyOf, openDisk, type TableRow } from './disk.js'
 import { dueIndex } from './due.js'
@@ -10,7 +11,7 @@ export interface EmbeddedOptions {
   readonly dir: string
   /** How long a note may wait for company before it is journalled, in milliseconds. Default 50. */
   readonly noteDelayMs?: number
-  /** After so many changed records the tables are brought up to date. Default 100,000. */
+  /** After so many changed records the tables are brought up to date. Default 100,000, less where memory is short. */
   readonly checkpointRecords?: number
   /** How often expired records are looked for, in milliseconds. Default 1 s. */
   readonly sweepMs?: number
@@ -38,7 +39,9 @@ const rowsAtOnce = 200
 const rowsPerGroup = 100
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
-const checkpointBytes = 32_000_000
+/** What the tables lack is in memory, and read again at the next start: where there is little of that, less of it. */
+const checkpointBytes = Math.min(32_000_000, getHeapStatistics().heap_size_limit / 32)
+const recordsPerCheckpoint = Math.min(100_000, checkpointBytes / 320)
 /**
  * A checkpoint is spread over such a share of the time that it took to fill the journal, and over so many milliseconds at
  * most, with rests of at most so many: in one go it would have everybody wait again and again while very much is owed.
@@ -65,7 +68,7 @@ const retryMs = 1_000
  * into what is not journalled yet, then into what is not in the tables yet, then into the tables. Values must be JSON.
  */
 export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
-  const { dir, noteDelayMs = 50, checkpointRecords = 100_000, sweepMs = 1_000 } = options
+  const { dir, noteDelayMs = 50, checkpointRecords = recordsPerCheckpoint, sweepMs = 1_000 } = options
   const disk = await openDisk(dir)
   const index = dueIndex()
 
@@ -209,7 +212,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     }
     if (texts.length === 0) return
     const batch = groups.splice(0, texts.length)
-    const text = `{"next":${numbers.last()},"values":[${values.texts.join()}],"groups":[${texts.join()}]}`
+    const text = `{"next":${numbers.last()},"values":${values.json},"groups":[${texts.join()}]}`
     isAppending = true
     try {
       await disk.journal.append(text)

@@ -7,32 +7,89 @@ export interface Kept {
   readonly expiresAt: number
 }
 
+/** Lists so long, and texts, are kept and read once for all records: five copies of 20,000 alerts do not fit in memory. */
+const longList = 200
+const longText = 50_000
+
+/** A value that several records have, as JSON. A long one that somebody still has is not read anew: it is the same for all. */
+export class Shared {
+  #value: string | WeakRef<object> | undefined
+
+  private constructor(
+    readonly json: string,
+    value: string | object | undefined
+  ) {
+    this.#value = typeof value === 'object' ? new WeakRef(value) : value
+  }
+
+  static of(value: unknown): Shared {
+    if (typeof value === 'string' && value.length >= longText) return ofText(value)
+    if (Array.isArray(value) && value.length >= longList) return ofList(value)
+    return new Shared(JSON.stringify(value), undefined)
+  }
+
+  static long(value: string | object): Shared {
+    return new Shared(JSON.stringify(value), value)
+  }
+
+  get value(): unknown {
+    if (typeof this.#value === 'string') return this.#value
+    const known = this.#value?.deref()
+    if (known) return known
+    const value = JSON.parse(this.json)
+    if (this.#value) {
+      this.#value = new WeakRef<object>(value)
+      lists.set(value, this)
+    }
+    return value
+  }
+}
+
+const lists = new WeakMap<object, Shared>()
+/** The long text that was shared last: the others that are owed the same come right after. */
+let lastText: WeakRef<Shared> | undefined
+
+function ofText(value: string): Shared {
+  const last = lastText?.deref()
+  if (last && last.value === value) return last
+  const shared = Shared.long(value)
+  lastText = new WeakRef(shared)
+  return shared
+}
+
+function ofList(value: object): Shared {
+  let shared = lists.get(value)
+  if (!shared) lists.set(value, (shared = Shared.long(value)))
+  return shared
+}
+
 /**
- * A record of which only the JSON is kept, since a text is nothing to look into for the GC. `same` are the names and, as
- * JSON, the values, in turn, of fields that other records have as well, with the very same texts.
+ * A record of which only the JSON is kept, since a text is nothing to look into for the GC. `names` and `values` are, in turn,
+ * of fields that other records have as well.
  */
 export class Packed implements Kept {
   constructor(
     private readonly own: string,
     readonly expiresAt: number,
-    private readonly same: readonly string[]
+    private readonly names: readonly string[],
+    private readonly values: readonly Shared[]
   ) {}
 
   /** Of its text, or nearly. */
   get length(): number {
-    return this.same.reduce((sum, text) => sum + text.length, this.own.length)
+    return this.values.reduce((sum, { json }) => sum + json.length, this.own.length)
   }
 
   get json(): string {
-    const { own, same } = this
-    const pieces = own === '{}' ? [] : [own.slice(1, -1)]
-    for (let index = 0; index < same.length; index += 2)
-      pieces.push(`${JSON.stringify(same[index])}:${same[index + 1]}`)
+    const pieces = this.own === '{}' ? [] : [this.own.slice(1, -1)]
+    for (const [index, name] of this.names.entries()) pieces.push(`${JSON.stringify(name)}:${this.values[index]!.json}`)
     return `{${pieces.join()}}`
   }
 
   get fields(): Fields {
-    return JSON.parse(this.json)
+    const fields = JSON.parse(this.own) as Fields
+    for (const [index, name] of this.names.entries()) fields[name] = this.values[index]!.value
+    return fields
   }
 }
 

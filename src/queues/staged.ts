@@ -1,5 +1,5 @@
 import { type Change, type Fields, noFields, type Place } from './contract.js'
-import { jsonIn, type Kept, Packed, read, removesNothing } from './record.js'
+import { jsonIn, type Kept, Packed, read, removesNothing, Shared } from './record.js'
 
 /**
  * What a change made of a record, until the tables have it. Of many thousands, and so of nearly all, whose place stays as it
@@ -114,8 +114,9 @@ export class Staged {
   #withShared(set: Fields, values: SharedValues): string {
     const { id, replace, expiresAt, place } = this.#change
     const own: Fields = {}
-    const same: string[] = []
-    const numbers: Record<string, number> = {}
+    const names: string[] = []
+    const shared: Shared[] = []
+    const same: Record<string, number> = {}
     for (const name in set) {
       const value = set[name]
       const isLarge = typeof value === 'string' ? value.length > 200 : typeof value === 'object'
@@ -123,12 +124,13 @@ export class Staged {
         own[name] = value
         continue
       }
-      numbers[name] = values.numberOf(value)
-      same.push(name, values.texts[numbers[name]]!)
+      same[name] = values.numberOf(value)
+      names.push(name)
+      shared.push(values.at(same[name]))
     }
     const text = JSON.stringify(own)
-    this.#kept = new Packed(text, this.#kept!.expiresAt, same)
-    return changeText(id, text, { same: numbers, replace, expiresAt, place })
+    this.#kept = new Packed(text, this.#kept!.expiresAt, names, shared)
+    return changeText(id, text, { same, replace, expiresAt, place })
   }
 
   /** Makes fields of what was marked. New ones: whoever has read the old ones keeps what was read. */
@@ -158,17 +160,25 @@ function changeText(id: string, set: string, rest: Partial<Change> & { readonly 
 
 /** Values that several changes of one write to the journal have, each as JSON once; a change has their numbers. */
 export class SharedValues {
-  readonly texts: string[] = []
   /** Of all texts together. */
   length = 0
+  readonly #all: Shared[] = []
   readonly #numbers = new Map<unknown, number>()
+
+  get json(): string {
+    return `[${this.#all.map(({ json }) => json).join()}]`
+  }
+
+  at(number: number): Shared {
+    return this.#all[number]!
+  }
 
   numberOf(value: unknown): number {
     let number = this.#numbers.get(value)
     if (number === undefined) {
-      const text = JSON.stringify(value)
-      number = this.texts.push(text) - 1
-      this.length += text.length
+      const shared = Shared.of(value)
+      number = this.#all.push(shared) - 1
+      this.length += shared.json.length
       this.#numbers.set(value, number)
     }
     return number

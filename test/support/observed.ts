@@ -133,6 +133,7 @@ export async function observed(t: Test, targets: object[], { now = Date.now, que
     owed,
     now,
     workers: 10,
+    maxAlerts: 100_000,
     failed: error => t.fail('the queue could not be worked off', { error })
   })
   const deadLetters = createDeadLetters({ store, events: metrics.deadLetters, retentionMs: 3_600_000, now })
