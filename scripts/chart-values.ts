@@ -194,7 +194,7 @@ export function chartValues(config: TSchema, target: TSchema) {
       }),
       resources: Kubernetes('Of the server container. No CPU limit: throttling shows as slow deliveries.', {
         requests: { cpu: '100m', memory: '128Mi' },
-        limits: { memory: '512Mi' }
+        limits: { memory: '1Gi' }
       }),
       podSecurityContext: Kubernetes(
         'Meets the restricted Pod Security Standard. On OpenShift set the ids to null.',

@@ -39,6 +39,8 @@ export interface Place {
 
 export interface PlaceOptions {
   readonly targets?: readonly object[]
+  /** For Node. */
+  readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -98,7 +100,7 @@ export async function openPlace(t: Pick<Test, 'teardown'>, main: string, options
       request(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
     spawn(env = {}, uid) {
       const own = { HOST: '127.0.0.1', PORT: String(port), DISCOVERY: 'file', TARGETS_FILE: file, LOG_LEVEL: 'warn' }
-      const child = spawn('env', [...nodeAlone, main], {
+      const child = spawn('env', [...nodeAlone, ...(options.flags ?? []), main], {
         cwd: directory,
         env: { ...plain, ...own, QUEUE_DIR: join(directory, 'queue'), ...options.env, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
