@@ -50,7 +50,7 @@ export interface Service {
 }
 
 const refreshEveryMs = 60_000
-/** Of a large body under way: one of 8 MB with 20,000 alerts takes 26 bytes for each, while five targets fail. */
+/** Of a large body under way: one of 20,000 alerts takes 26 bytes for each of its own; the rest is for what is retried. */
 const heapPerByte = 64
 /** Of a large entry's alert that is retried: 2 kB while five targets fail; the rest is for who publishes meanwhile. */
 const heapPerAlert = 8_192

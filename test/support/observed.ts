@@ -42,10 +42,16 @@ interface ObservedOptions {
   now?: () => number
   /** Default: a new one. */
   queueDir?: string
+  /** See `RetryDeps`. Default: 100,000. */
+  maxAlerts?: number
 }
 
 /** The whole pipeline with everything that watches it, on a durable queue. */
-export async function observed(t: Test, targets: object[], { now = Date.now, queueDir }: ObservedOptions = {}) {
+export async function observed(
+  t: Test,
+  targets: object[],
+  { now = Date.now, queueDir, maxAlerts = 100_000 }: ObservedOptions = {}
+) {
   const reading = readConfig({})
   if (!reading.ok) throw new Error('the default configuration is not valid')
   const options = defaultOptions(reading.value)
@@ -133,7 +139,7 @@ export async function observed(t: Test, targets: object[], { now = Date.now, que
     owed,
     now,
     workers: 10,
-    maxAlerts: 100_000,
+    maxAlerts,
     failed: error => t.fail('the queue could not be worked off', { error })
   })
   const deadLetters = createDeadLetters({ store, events: metrics.deadLetters, retentionMs: 3_600_000, now })
@@ -156,9 +162,9 @@ export async function observed(t: Test, targets: object[], { now = Date.now, que
     store,
     place,
     close,
-    /** Publishes to all targets, or to the named ones, and gives the answer. */
-    async publish(alert: object, names?: string[], idempotencyKey?: string): Promise<PublishResult> {
-      const body = Buffer.from(JSON.stringify({ alert }))
+    /** Publishes one alert or several to all targets, or to the named ones, and gives the answer. */
+    async publish(alert: object | object[], names?: string[], idempotencyKey?: string): Promise<PublishResult> {
+      const body = Buffer.from(JSON.stringify(Array.isArray(alert) ? { alerts: alert } : { alert }))
       const understood = accept(JSON.parse(body.toString()), body, now())
       if (!understood.ok) throw new Error(JSON.stringify(understood.problems))
       metrics.publish.received(understood.value)
