@@ -103,9 +103,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 
   /** Publish requests from their head on: those whose body is still coming take memory as well. */
   let open = 0
+  /** Bytes of the large bodies among them. */
   let largeOpen = 0
-  const closed = (): void => {
+  const closed = (large = 0): void => {
     open--
+    largeOpen -= large
   }
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff')
@@ -116,13 +118,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       deps.access.check(request.headers, request.method, role) ?? (publishes ? overload(large) : undefined)
     if (publishes && !refusal) {
       open++
-      onceOver(request.raw, reply.raw, closed)
-      if (large > 0) {
-        largeOpen += large
-        onceOver(request.raw, reply.raw, () => {
-          largeOpen -= large
-        })
-      }
+      largeOpen += large
+      onceOver(request.raw, reply.raw, () => closed(large))
     }
     done(refusal)
   })

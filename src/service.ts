@@ -54,6 +54,7 @@ const refreshEveryMs = 60_000
 const heapPerByte = 64
 /** Of a large entry's alert that is retried: 2 kB while five targets fail; the rest is for who publishes meanwhile. */
 const heapPerAlert = 8_192
+const heapBytes = getHeapStatistics().heap_size_limit
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
 /** The only wiring: opens the store, finds the targets, listens. Rejects with a message that is safe to show. */
@@ -187,7 +188,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     owed,
     now,
     workers: config.QUEUE_WORKERS,
-    maxAlerts: getHeapStatistics().heap_size_limit / heapPerAlert,
+    maxAlerts: heapBytes / heapPerAlert,
     failed: error =>
       log.warn({ error: error instanceof Error ? error.message : 'unknown' }, 'the queue could not be worked off')
   })
@@ -248,7 +249,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     access,
     bodyLimit: config.BODY_LIMIT,
     maxInFlight: config.MAX_IN_FLIGHT,
-    maxLargeBytes: getHeapStatistics().heap_size_limit / heapPerByte,
+    maxLargeBytes: heapBytes / heapPerByte,
     publish: {
       publish: publish.publish,
       explain: createExplain({ store, roster, userAgent, now, healthIntervalMs: config.HEALTH_INTERVAL }),

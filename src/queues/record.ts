@@ -64,8 +64,8 @@ function ofList(value: object): Shared {
 }
 
 /**
- * A record of which only the JSON is kept, since a text is nothing to look into for the GC. `names` and `values` are, in turn,
- * of fields that other records have as well.
+ * A record of which only the JSON is kept, since a text is nothing to look into for the GC. `names` and, in the
+ * same order, `values` are of fields that other records have as well.
  */
 export class Packed implements Kept {
   constructor(

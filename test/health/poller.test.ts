@@ -1,7 +1,5 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { type Check, createCheck } from '../../src/health/check.js'
 import { createPoller, type PollRules, pollDelayMs } from '../../src/health/poller.js'
@@ -10,6 +8,7 @@ import { createLive, type LiveTarget } from '../../src/pipeline/live.js'
 import { egress } from '../../src/targets/egress.js'
 import { failure } from '../../src/targets/failures.js'
 import { targetOf } from '../support/drive.js'
+import { collectGarbage } from '../support/garbage.js'
 import { until } from '../support/looks.js'
 import { testNow } from '../support/messages.js'
 
@@ -310,8 +309,6 @@ t.test('stopping breaks off what runs, starts nothing more, and leaves nobody wa
 })
 
 t.test('10,000 targets that appear, are checked and go leave no timer, no socket and no memory behind', async t => {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
   const { url, connected } = await serverOf(t, response => void response.end())
   const hanging = await serverOf(t, () => {})
   const { poller, events } = pollerOf(t, { maxConcurrent: 100 })
@@ -346,7 +343,7 @@ t.test('10,000 targets that appear, are checked and go leave no timer, no socket
   for (let round = 0; round < 4; round++) {
     const { checked, most } = await comeAndGo()
     await new Promise(resolve => setImmediate(resolve))
-    collect()
+    collectGarbage()
     rounds.push({ checked, most, bytes: process.memoryUsage().heapUsed })
     t.same(timersAndSockets(), idle, `round ${round + 1}`)
   }

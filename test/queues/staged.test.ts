@@ -1,11 +1,7 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { Shared } from '../../src/queues/record.js'
 import { SharedValues, Staged } from '../../src/queues/staged.js'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
+import { collectGarbage } from '../support/garbage.js'
 
 t.test('what could not be journalled is staged anew with all that was marked in it', async t => {
   const set = { k: 'firing' }
