@@ -14,6 +14,8 @@ import {
   type Entry,
   entryId,
   fieldsOf,
+  memoryId,
+  openedField,
   outcomeField,
   outcomeId,
   slotId,
@@ -41,8 +43,10 @@ export interface Books {
   /** The same for whoever waits for it in the alerts' lanes: of many, others get the event loop in between. */
   statesInTurns(...of: Parameters<Books['states']>): Change[] | Promise<Change[]>
   addOutcomes(changes: Change[], entry: Entry, outcome: Outcome): void
-  /** A dead letter is kept. */
-  kept(letter: DeadLetter): Change
+  /** A dead letter is kept, and what it may have opened. */
+  kept(letter: DeadLetter): Change[]
+  /** Of groups that have an incident of their own: which of these entries may have opened one that nobody knows of. */
+  opened(entries: readonly Entry[]): Change[]
   /** Entries are taken out of the queue. */
   removed(entries: readonly Pick<Entry, 'id' | 'target' | 'slot'>[]): Change[]
   /**
@@ -129,6 +133,13 @@ export function createBooks(deps: BooksDeps): Books {
     return changes.flat()
   }
 
+  function opened(entries: readonly Entry[]): Change[] {
+    const expiresAt = now() + stateMsFor(retentionMs).firing
+    return entries
+      .filter(entry => entry.per_group && entry.may_have)
+      .map(entry => ({ id: memoryId(entry), set: { [openedField]: '1' }, expiresAt }))
+  }
+
   return {
     states,
 
@@ -147,8 +158,12 @@ export function createBooks(deps: BooksDeps): Books {
     },
 
     kept(letter) {
-      return { id: deadId(letter.id), set: fieldsOf(letter), replace: true, expiresAt: letter.buried_at + retentionMs }
+      const expiresAt = letter.buried_at + retentionMs
+      const change = { id: deadId(letter.id), set: fieldsOf(letter), replace: true, expiresAt }
+      return [change, ...opened([letter])]
     },
+
+    opened,
 
     removed(entries) {
       return entries.flatMap(entry => [

@@ -128,6 +128,12 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       store.mark(outcomeId(ref, entry.part), outcomeField(entry.target, ref), outcome, at + ledgerMs)
   }
 
+  /** What may have arrived cannot be owed: that much is said of it nonetheless. */
+  function noteDoubt(entries: readonly Entry[]): void {
+    books.note(books.states(entries, afterDoubt))
+    store.note(books.opened(entries))
+  }
+
   async function ownAll(
     jobs: readonly Job[],
     failed: Failure | undefined,
@@ -142,7 +148,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     const unowned = (job: Job): PartResult => ({ kind: 'unowned', ...untried(job, failed ?? outOfTime(job)) })
     const queued = (job: Job): PartResult => ({ kind: 'queued', id: job.entry.id, ...untried(job, failed) })
     if (!store.durable) {
-      if (failed?.mayHave) books.note(books.states(told, afterDoubt))
+      if (failed?.mayHave) noteDoubt(told)
       return jobs.map(unowned)
     }
     const why = failed && shown(failed)
@@ -156,7 +162,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       for (const [index, entry] of entries.entries()) {
         const letter = letters.get(entry)
         if (letter) {
-          changes.push(books.kept(letter))
+          changes.push(...books.kept(letter))
           books.addOutcomes(changes, entry, refusedOutcome(letter))
           continue
         }
@@ -175,7 +181,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       room.withdraw(added)
       if (!(error instanceof StoreUnavailable)) throw error
       for (const entry of entries) events.submitted(entry, 'unavailable')
-      if (failed?.mayHave) books.note(books.states(told, afterDoubt))
+      if (failed?.mayHave) noteDoubt(told)
       // What already stands in the store is owed all the same.
       return jobs.map(job => (job.stored ? queued(job) : unowned(job)))
     }
@@ -234,7 +240,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       const letter = letterOf(complete(job), shown(failed), now())
       const { statusCode } = failed
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
-      more.push(books.kept(letter))
+      more.push(...books.kept(letter))
       books.addOutcomes(more, entry, refusedOutcome(letter, target.version))
       const attempted = attemptOf([job], failed)
       const closing = (before: TargetState | undefined, item: Sequenced): TargetState =>
@@ -272,7 +278,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     },
 
     async doubt(entry) {
-      store.note(await books.states([entry], inDoubt))
+      store.note([...(await books.states([entry], inDoubt)), ...books.opened([entry])])
     },
 
     dismiss(entry, alerts) {
@@ -288,9 +294,10 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       // A caller who asks again is told that nothing is owed any more.
       const more = job.stored || job.folded.length > 0 ? books.removed([entry, ...job.folded]) : []
       if (more.length > 0 && steps.length > 0) books.addOutcomes(more, entry, deliveredOutcome(entry, undefined, 0))
+      const opened = books.opened([entry])
       const after = () => (closed.length === 0 ? [] : books.statesInTurns([{ ...entry, alerts: closed }], afterClosing))
-      if (more.length > 0) await books.settle(more, after)
-      else books.note(await after())
+      if (more.length > 0) await books.settle([...more, ...opened], after)
+      else books.note([...opened, ...(await after())])
       return { kind: 'nothing', step, attempts: entry.tries, durationMs: 0 }
     },
 

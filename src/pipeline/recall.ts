@@ -6,6 +6,7 @@ import {
   entryId,
   groupId,
   memoryId,
+  openedField,
   outcomeField,
   outcomeId,
   type Ref,
@@ -80,9 +81,11 @@ export function createRecall(store: Store): Recall {
         // How an earlier round ends is no business of the one that began since.
         if (job.stored && refs.some((ref, index) => isOver(ref, ledgers[index])))
           job.entry = { ...entry, refs: refs.filter((ref, index) => !isOver(ref, ledgers[index])) }
+        const { [openedField]: opened, ...memory } = records[1] ?? {}
+        if (opened !== undefined) job.entry.may_have = true
         return {
           waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
-          memory: (records[1] ?? {}) as Memory,
+          memory: memory as Memory,
           group: unpackState(records[2]?.s),
           ledger: job.stored ? undefined : records[3],
           stands: records[3] !== undefined && isSame(records[3] as unknown as Entry, entry),

@@ -104,7 +104,7 @@ export function createRoom({ store, books, maxPerTarget, inHand, buried, now }: 
     const why = shown(failed)
     for (const entry of entries) {
       const letter = letterOf(entry, why, now())
-      changes.push(books.kept(letter))
+      changes.push(...books.kept(letter))
       books.addOutcomes(changes, entry, refusedOutcome(letter))
       if (arriving.has(entry.id)) arriving.set(entry.id, letter)
       else buried(letter)

@@ -64,6 +64,8 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
   const keyOf = (message: Message) => subjectOf(silently(message), settings.per).key
   const markOf = (message: Message) =>
     sha256(json(changing(message, subjectOf(silently(message), settings.per)))).slice(0, 16)
+  /** Whoever died over a new incident in place of a closed one did not live to remember it. */
+  const isMaybeAnother = (message: Message, id: string | undefined) => message.mayHave && id === message.memory.id
   const remember = (message: Message, id: string | undefined): Memory =>
     id === undefined ? { wrote: markOf(message) } : { id, wrote: markOf(message) }
 
@@ -88,7 +90,9 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
         case 'find': {
           if (verdict.kind !== 'delivered') return verdict
           if (!isList(answer)) return failure('connection', 'Rootly’s list of incidents could not be read')
-          const found = seenIn(answer).find(one => isOpen(one) && one.text.includes(keyOf(message)))
+          // What is remembered is over by now, whatever a search says that lags behind.
+          const isSought = ({ id, text }: Seen) => id !== message.memory.id && text.includes(keyOf(message))
+          const found = seenIn(answer).find(one => isOpen(one) && isSought(one))
           if (resolved && !found) return { kind: 'delivered', memory: {} }
           const next = resolved ? resolve(message, found!.id) : found ? update(message, found.id) : create(message)
           return { kind: 'instead', requests: [next], ...(found && { memory: { id: found.id } }) }
@@ -96,13 +100,16 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
         case 'resolve':
           // Gone or resolved by somebody else: there is nothing left to close.
           if (verdict.kind === 'delivered' || answer.statusCode === 404 || answer.statusCode === 409) {
-            return { kind: 'delivered', memory: {} }
+            return isMaybeAnother(message, id)
+              ? { kind: 'instead', requests: [find(message)], memory: {} }
+              : { kind: 'delivered', memory: {} }
           }
           return verdict
         case 'update':
           // Deleted, or closed while the alert still fires: a closed incident calls nobody.
           if (answer.statusCode === 404 || (verdict.kind === 'delivered' && seen && !isOpen(seen))) {
-            return { kind: 'instead', requests: [create(message)], memory: {} }
+            const next = isMaybeAnother(message, id) ? find(message) : create(message)
+            return { kind: 'instead', requests: [next], memory: {} }
           }
           return verdict.kind === 'delivered' ? { ...verdict, memory: remember(message, id) } : verdict
       }

@@ -1,3 +1,6 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { seeded } from '../support/lives.js'
@@ -121,11 +124,14 @@ async function quiet(places: readonly Place[]): Promise<void> {
 
 function check(t: Test, when: string, { groups }: Storm, vendors: readonly Vendor[]): void {
   const all = groups.flatMap(({ alerts }) => alerts)
-  for (const { name, perGroup, open } of vendors) {
+  for (const { name, perGroup, open, heard } of vendors) {
     const expected = perGroup
       ? groups.map(({ key, alerts }) => [key, Number(alerts.some(({ status }) => status === 'firing'))] as const)
       : all.map(({ fingerprint, status }) => [fingerprint, Number(status === 'firing')] as const)
     const found = expected.map(([key]) => [key, open(perGroup ? groupKeyOf(key) : key)])
-    t.strictSame(found, expected, `${name}, ${when}`)
+    if (t.strictSame(found, expected, `${name}, ${when}`)) continue
+    const file = join(mkdtempSync(join(tmpdir(), 'storm-')), name)
+    writeFileSync(file, heard.join('\n'))
+    t.comment(`what ${name} heard is in ${file}`)
   }
 }

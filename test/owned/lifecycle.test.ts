@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { alertId, laneId, laneOf, stateField } from '../../src/pipeline/entry.js'
+import { alertId, laneId, laneOf, laneOfGroup, stateField } from '../../src/pipeline/entry.js'
 import { unpackState } from '../../src/pipeline/lifecycle.js'
 import { redisStore } from '../../src/queues/redis.js'
 import { openStore } from '../../src/queues/registry.js'
@@ -807,6 +807,46 @@ onRedis(
     )
   }
 )
+
+onEachQueue(t, 'an incident of the group is looked for if what was given up may have opened it', async (t, queue) => {
+  const rootly = await startStandIn(t, 'reset')
+  const target = (path: string) => rootlyAt(rootly.url + path, { per: 'group' })
+  const service = await startTestService(t, { env: { ...queue.env, ...patient }, targets: [target('')] })
+  t.match((await publish(service, group('g', 'A'))).body.results, [{ queued: true }])
+  rootly.answer({ status: 400 })
+  await service.retarget([target('/2')])
+  await workedOff(service)
+  const made = { data: { type: 'incidents', id: 'inc-1', attributes: { status: 'started' } } }
+  rootly.answer(({ method }) => ({ body: JSON.stringify(method === 'GET' ? { data: [] } : made) }))
+  const again = { name: 'C', startsAt: '2026-11-20T19:00:00Z' }
+  for (const each of ['B', '-B', again]) t.equal((await publish(service, group('g', each))).status, 200)
+  t.same(
+    rootly.requests.map(({ method }) => method),
+    ['POST', 'GET', 'GET', 'POST', 'PUT', 'POST'],
+    'once that is known nothing is in doubt'
+  )
+})
+
+onRedis(t, 'so it is if a replica may have died over it, whatever comes of who has its lane next', async (t, queue) => {
+  const rootly = await startStandIn(t, { body: '{"data":[]}' })
+  const service = await startTestService(t, {
+    env: { ...queue.env, ...patient },
+    targets: [rootlyAt(rootly.url, { per: 'group', send_resolved: false })]
+  })
+  const [firing] = (await publish(service, group('g', 'A'))).body.results
+  t.match(firing, { success: true })
+  const admin = new Redis(queue.redis.url.reveal())
+  t.teardown(() => admin.quit())
+  const [memory] = await admin.keys('*memory/rootly/*')
+  await admin.del(memory!)
+  const slot = memory!.split('/').at(-1)!
+  await admin.set(`{alert-fanout}:h:${laneId('rootly', laneOfGroup(slot))}`, 'a replica that is gone')
+  for (const each of ['-A', 'B']) t.equal((await publish(service, group('g', each))).status, 200)
+  t.same(
+    rootly.requests.map(({ method }) => method),
+    ['POST', 'GET', 'POST']
+  )
+})
 
 onRedis(t, 'what a replica died over is in doubt, and nothing beside it', async (t, queue) => {
   const other = await startStandIn(t, { status: 503 })

@@ -14,6 +14,8 @@ export interface Vendor {
   readonly perGroup: boolean
   /** How many incidents of a group, or of an alert, are open. */
   open(key: string): number
+  /** Each request and what came of it, oldest first: to find out how something went wrong. */
+  readonly heard: readonly string[]
   be(mood: Mood): void
 }
 
@@ -59,12 +61,20 @@ async function startVendor(t: Test, name: string, settings: object, { take, open
     strict: () => ({ status: 400 })
   }
   const isCheck = ({ method, path }: Taken): boolean => method === 'GET' && path === '/'
-  const server = await startStandIn(t, request => (isCheck(request) ? {} : answers[mood](request)))
+  const heard: string[] = []
+  const server = await startStandIn(t, request => {
+    if (isCheck(request)) return {}
+    const answer = answers[mood](request)
+    const { method, path, bytes } = request
+    heard.push(`${new Date().toISOString()} ${mood} ${method} ${path} ${bytes} => ${JSON.stringify(answer)}`)
+    return answer
+  })
   return {
     name,
     settings: { name, url: server.url, rate_limit: { requests: 100_000, per: '1s', burst: 100_000 }, ...settings },
     perGroup: 'per' in settings,
     open,
+    heard,
     be(next) {
       mood = next
     }

@@ -206,6 +206,46 @@ t.test('an incident that was deleted, or closed while the alert still fires, is 
   ])
 })
 
+t.test(
+  'an incident that may have been opened in place of a closed one is found, not opened twice or left open',
+  async t => {
+    const rootly = await rootlyServer(t)
+    const target = targetOf({ url: rootly.url })
+    const memory = rootly.memoryOf(await rootly.deliver(target, messageOf()))
+    rootly.incidents.get('id-1')!.attributes.status = 'resolved'
+    // Whoever opens the next one dies before it can remember that.
+    await rootly.deliver(target, messageOf({ memory }))
+    t.equal(rootly.memoryOf(await rootly.deliver(target, messageOf({ memory, mayHave: true }))).id, 'id-2')
+    const resolved = messageOf({ alerts: [resolvedAlert], memory, mayHave: true })
+    for (const _ of ['it is open', 'it is over'])
+      t.strictSame(await rootly.deliver(target, resolved), { kind: 'delivered', memory: {} })
+    t.same(
+      [...rootly.incidents.values()].map(({ attributes }) => attributes.status),
+      ['resolved', 'resolved']
+    )
+  }
+)
+
+t.test(
+  'a search that lags behind, and still has what was closed, opens nothing and never goes on for ever',
+  async t => {
+    const target = targetOf({})
+    const memory = { id: 'id-1' }
+    const open = { id: 'id-1', attributes: { status: 'started', summary: '`40740cd330866521`' } }
+    const listed = answerOf(200, JSON.stringify({ data: [open] }))
+    const closed = answerOf(200, JSON.stringify({ data: { ...open, attributes: { status: 'resolved' } } }))
+    const over = (alerts?: Message['alerts']) => {
+      const message = messageOf({ memory, mayHave: true, ...(alerts && { alerts }) })
+      const [first] = target.wire.requests(message)
+      const seeking = target.wire.answer!(closed, message, first!)
+      t.match(seeking, { kind: 'instead', requests: [{ method: 'GET' }], memory: {} })
+      return target.wire.answer!(listed, message, (seeking as { requests: readonly WireRequest[] }).requests[0]!)
+    }
+    t.match(over(), { kind: 'instead', requests: [{ method: 'POST' }] })
+    t.strictSame(over([resolvedAlert]), { kind: 'delivered', memory: {} })
+  }
+)
+
 t.test('resolving what is gone, or resolved already, is a success', async t => {
   const rootly = await rootlyServer(t)
   const target = targetOf({ url: rootly.url })
