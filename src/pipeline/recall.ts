@@ -45,11 +45,6 @@ export interface Recall {
 }
 
 export function createRecall(store: Store): Recall {
-  /** What a kind remembers is not known while the store is away, which is not the same as that there is nothing. */
-  async function doubtIfAway({ entry, live }: Job): Promise<void> {
-    if (!live.target.wire.forgets && !(await store.status()).available) entry.may_have = true
-  }
-
   return {
     already({ fresh, records, live, entry }) {
       if (!fresh || !records || !live.target.wire.forgets) return undefined
@@ -76,16 +71,14 @@ export function createRecall(store: Store): Recall {
       const ofState = stateField(entry)
       const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
         entry.part === '' && ledger !== undefined && roundOf(ledger)?.round !== round
-      const read = (records: readonly (Fields | undefined)[]): Known => {
+      const read = (records: readonly (Fields | undefined)[], isAway = false): Known => {
         const ledgers = records.slice(4 + alerts.length)
         // How an earlier round ends is no business of the one that began since.
         if (job.stored && refs.some((ref, index) => isOver(ref, ledgers[index])))
           job.entry = { ...entry, refs: refs.filter((ref, index) => !isOver(ref, ledgers[index])) }
-        const { [openedField]: opened, ...memory } = records[1] ?? {}
-        if (opened !== undefined) job.entry.may_have = true
         return {
           waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
-          memory: memory as Memory,
+          memory: (isAway ? inDoubt(records[1]) : (records[1] ?? {})) as Memory,
           group: unpackState(records[2]?.s),
           ledger: job.stored ? undefined : records[3],
           stands: records[3] !== undefined && isSame(records[3] as unknown as Entry, entry),
@@ -97,14 +90,16 @@ export function createRecall(store: Store): Recall {
       const records = store.read(ids, store.shared ? needed(job) : undefined)
       if (!(records instanceof Promise)) return read(records)
       return records.then(
-        async found => {
-          await doubtIfAway(job)
-          return read(found)
-        },
-        () => read([])
+        async found => read(found, !(await store.status()).available),
+        () => read([], true)
       )
     }
   }
+}
+
+/** What a kind remembers is not known while the store is away, which is not the same as that there is nothing. */
+function inDoubt(memory: Fields | undefined): Fields {
+  return { ...memory, [openedField]: '1' }
 }
 
 /**

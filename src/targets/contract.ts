@@ -23,9 +23,12 @@ export interface Message {
   readonly now: number
   /** How long the alert waited before this attempt, in milliseconds; 0 for a live one. Readers of a late message are told. */
   readonly lateByMs: number
-  /** What the vendor told at earlier deliveries of this part's lane (an incident id, a thread). */
+  /**
+   * What the vendor told at earlier deliveries of this part's lane (an incident id, a thread). `may_have` is not of the
+   * kind: something may be open there beside what is remembered.
+   */
   readonly memory: Memory
-  /** An earlier attempt may have arrived although its answer did not. */
+  /** An earlier attempt, or that of another process, may have arrived although its answer did not. */
   readonly mayHave: boolean
   /** The alert fired and resolved before the target ever heard of it: one message tells both. */
   readonly firedAndResolved: boolean

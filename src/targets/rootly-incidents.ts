@@ -66,8 +66,11 @@ export function incidentsApi(settings: RootlySettings, { origin, under }: Addres
     sha256(json(changing(message, subjectOf(silently(message), settings.per)))).slice(0, 16)
   /** Whoever died over a new incident in place of a closed one did not live to remember it. */
   const isMaybeAnother = (message: Message, id: string | undefined) => message.mayHave && id === message.memory.id
-  const remember = (message: Message, id: string | undefined): Memory =>
-    id === undefined ? { wrote: markOf(message) } : { id, wrote: markOf(message) }
+  /** Of others that may be open it is remembered until the end, which closes them, too. */
+  const remember = (message: Message, id: string | undefined): Memory => {
+    const { may_have } = message.memory
+    return { ...(id && { id }), wrote: markOf(message), ...(may_have && { may_have }) }
+  }
 
   return {
     origins: [origin],

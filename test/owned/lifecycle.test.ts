@@ -12,6 +12,7 @@ import { events, fingerprintOf, group, pagerduty, rootlyAt, told, webhook } from
 import { depth, eventually, type OwnQueue, onEachQueue, onRedis, workedOff } from '../support/queues.js'
 import { oneAlert, patient, publishPaths, startTestService, type TestService } from '../support/service.js'
 import { gate, nobodyThere, startStandIn } from '../support/stand-in.js'
+import { startVendors } from '../support/vendors.js'
 
 const publish = (service: TestService, body: object) => service.post(publishPaths.all, body)
 
@@ -822,8 +823,8 @@ onEachQueue(t, 'an incident of the group is looked for if what was given up may 
   for (const each of ['B', '-B', again]) t.equal((await publish(service, group('g', each))).status, 200)
   t.same(
     rootly.requests.map(({ method }) => method),
-    ['POST', 'GET', 'GET', 'POST', 'PUT', 'POST'],
-    'once that is known nothing is in doubt'
+    ['POST', 'GET', 'GET', 'POST', 'PUT', 'GET', 'POST'],
+    'until the end, with which others that are open are closed'
   )
 })
 
@@ -846,6 +847,30 @@ onRedis(t, 'so it is if a replica may have died over it, whatever comes of who h
     rootly.requests.map(({ method }) => method),
     ['POST', 'GET', 'POST']
   )
+})
+
+onRedis(t, 'of what two replicas opened while Redis was away, nothing stays open in the end', async (t, queue) => {
+  const vendors = await startVendors(t)
+  const rootly = vendors.find(({ name }) => name === 'rootly')!
+  const options = { env: { ...queue.env, ...patient }, targets: [rootly.settings] }
+  const replicas = await Promise.all([startTestService(t, options), startTestService(t, options)])
+  await queue.redis.stop()
+  rootly.be('late')
+  await Promise.all(replicas.map(replica => publish(replica, group('g', 'A'))))
+  const key = fingerprintOf('A')
+  t.equal(rootly.open(key), 2, 'neither knew of the other')
+  rootly.be('well')
+  await queue.redis.start()
+  await eventually('Redis is back', async () => {
+    const depths = await Promise.all(replicas.map(depth))
+    return depths.every(each => each === 0)
+  })
+  for (const names of [
+    ['A', 'B'],
+    ['-A', '-B']
+  ])
+    t.equal((await publish(replicas[0], group('g', ...names))).status, 200)
+  t.equal(rootly.open(key), 0)
 })
 
 onRedis(t, 'what a replica died over is in doubt, and nothing beside it', async (t, queue) => {
