@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { seeded } from '../support/lives.js'
 import { compile, openPlace, type Place, type Run } from '../support/process.js'
-import { onEachQueue } from '../support/queues.js'
+import { type OwnQueue, onEachQueue, onRedis } from '../support/queues.js'
+import type { RedisServer } from '../support/redis.js'
 import { publishPaths } from '../support/service.js'
 import { type Storm, startStorm } from '../support/storm.js'
 import { groupKeyOf, moods, startVendors, type Vendor } from '../support/vendors.js'
@@ -38,40 +39,58 @@ interface Process {
 for (let round = 0; round < rounds; round++) {
   const isEdited = round % 2 === 1
   const name = `${isEdited ? ' and targets that come and go' : ''}, ${round + 1} of ${rounds}`
-  onEachQueue(t, `what is open in the end is what fires, after faults, kills, stops${name}`, async (t, queue) => {
-    const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
-    const random = seeded(seed + round)
-    const vendors = await startVendors(t)
-    const targets = vendors.map(({ settings }) => settings)
-    const places = await Promise.all(
-      Array.from({ length: queue.redis ? 2 : 1 }, () => openPlace(t, main, { targets, env: { ...env, ...queue.env } }))
-    )
-    const processes = await Promise.all(places.map(async place => ({ place, run: await place.start() })))
-    const one = () => places[Math.floor(places.length * random())]!
-    const storm = startStorm({ post: body => one().post(publishPaths.all, body), random })
+  const title = `what is open in the end is what fires, after faults, kills, stops${name}`
+  onEachQueue(t, title, (t, queue) => rage(t, queue, { round, isEdited, replicas: queue.redis ? 2 : 1 }))
+  // One alone, as replicas do not know of each other meanwhile.
+  onRedis(t, `${title}, of a Redis that comes and goes`, (t, queue) =>
+    rage(t, queue, { round, isEdited, replicas: 1, faulty: queue.redis })
+  )
+}
 
-    const end = Date.now() + stormMs
-    const goesOn = () => Date.now() < end
-    let isOver = false
-    const moody = Promise.all(vendors.map(vendor => behave(vendor, random, () => !isOver)))
-    await Promise.all([
-      ...processes.map(each => kill(each, random, goesOn)),
-      isEdited && edit(places, targets, random, goesOn)
-    ])
-    // The last change of each alert comes while they still fail.
-    await storm.stop()
-    isOver = true
-    await moody
-    await quiet(places)
-    await places[0]!.post('/api/v1/dead-letters/replay', { skip_resolved: false })
-    await quiet(places)
-    // Who was not there for a firing need not have it: only what comes from here on is for all.
-    if (!isEdited) check(t, 'after the storm', storm, vendors)
-    await storm.changeAll()
-    await quiet(places)
-    check(t, 'and after the next change of each alert', storm, vendors)
-    t.comment(`seed ${seed}: answers ${JSON.stringify(storm.answers)}`)
-  })
+interface Rage {
+  readonly round: number
+  /** Whether targets come and go. */
+  readonly isEdited: boolean
+  readonly replicas: number
+  /** It comes and goes. */
+  readonly faulty?: RedisServer
+}
+
+async function rage(t: Test, queue: OwnQueue, { round, isEdited, replicas, faulty }: Rage): Promise<void> {
+  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
+  const random = seeded(seed + round)
+  const vendors = await startVendors(t)
+  const targets = vendors.map(({ settings }) => settings)
+  const places = await Promise.all(
+    Array.from({ length: replicas }, () => openPlace(t, main, { targets, env: { ...env, ...queue.env } }))
+  )
+  const processes = await Promise.all(places.map(async place => ({ place, run: await place.start() })))
+  const one = () => places[Math.floor(places.length * random())]!
+  const storm = startStorm({ post: body => one().post(publishPaths.all, body), random })
+
+  const end = Date.now() + stormMs
+  const goesOn = () => Date.now() < end
+  let isOver = false
+  const moody = Promise.all(vendors.map(vendor => behave(vendor, random, () => !isOver)))
+  // Not both at once: whoever is killed while Redis is away takes along what only it knew.
+  const disturbances = (each: Process) => [() => kill(each, random), ...(faulty ? [() => goAway(faulty, random)] : [])]
+  await Promise.all([
+    ...processes.map(each => disturb(disturbances(each), random, goesOn)),
+    isEdited && edit(places, targets, random, goesOn)
+  ])
+  // The last change of each alert comes while they still fail.
+  await storm.stop()
+  isOver = true
+  await moody
+  await quiet(places)
+  await places[0]!.post('/api/v1/dead-letters/replay', { skip_resolved: false })
+  await quiet(places)
+  // Who was not there for a firing need not have it: only what comes from here on is for all.
+  if (!isEdited) check(t, 'after the storm', storm, vendors)
+  await storm.changeAll()
+  await quiet(places)
+  check(t, 'and after the next change of each alert', storm, vendors)
+  t.comment(`seed ${seed}: answers ${JSON.stringify(storm.answers)}`)
 }
 
 /** One mood after the other; well in the end. */
@@ -83,14 +102,34 @@ async function behave(vendor: Vendor, random: () => number, goesOn: () => boolea
   vendor.be('well')
 }
 
-/** Killed or stopped now and then, and started again. */
-async function kill(each: Process, random: () => number, goesOn: () => boolean): Promise<void> {
+/** One of these disturbances now and then. */
+async function disturb(
+  by: readonly (() => Promise<void>)[],
+  random: () => number,
+  goesOn: () => boolean
+): Promise<void> {
   while (goesOn()) {
     await sleep(500 + 2_000 * random())
-    each.run.kill(random() < 0.6 ? 'SIGKILL' : 'SIGTERM')
-    await each.run.ended
-    each.run = await each.place.start()
+    await by[Math.floor(by.length * random())]!()
   }
+}
+
+/** Killed or stopped, and started again. */
+async function kill(each: Process, random: () => number): Promise<void> {
+  each.run.kill(random() < 0.6 ? 'SIGKILL' : 'SIGTERM')
+  await each.run.ended
+  each.run = await each.place.start()
+}
+
+/** Stopped at once, or frozen, for a while. Then there is time to write what was only noted. */
+async function goAway(redis: RedisServer, random: () => number): Promise<void> {
+  const isFrozen = random() < 0.5
+  if (isFrozen) redis.pause()
+  else await redis.stop('SIGKILL')
+  await sleep(200 + 2_500 * random())
+  if (isFrozen) redis.resume()
+  else await redis.start()
+  await sleep(2_500)
 }
 
 /** One target after the other is gone for a while, or disabled. */
