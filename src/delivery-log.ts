@@ -1,4 +1,5 @@
 import type { AlertStatus } from './alert.js'
+import { mapped } from './mapped.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
 import type { DeadLetter, Entry } from './pipeline/entry.js'
 import { type Job, untouched } from './pipeline/job.js'
@@ -180,7 +181,7 @@ function aboutOf({ alerts, publish_id, accepted_at }: Entry): About {
     alertName: short(alerts[0]?.alert.alert_name ?? ''),
     status: alerts.some(({ alert }) => alert.status === 'firing') ? 'firing' : 'resolved',
     count: alerts.length,
-    fingerprints: alerts.slice(0, mostFingerprints).map(({ alert }) => alert.fingerprint)
+    fingerprints: mapped(alerts.slice(0, mostFingerprints), ({ alert }) => alert.fingerprint)
   }
 }
 

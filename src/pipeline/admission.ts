@@ -1,4 +1,5 @@
 import type { Alert } from '../alert.js'
+import { mapped } from '../mapped.js'
 import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
 import { ledgerMs, stateMsFor } from './books.js'
 import { alertId, chosenId, ledgerId } from './entry.js'
@@ -113,7 +114,7 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
   function decide(request: PublishRequest, { key, at, seq, records, isAway }: Found): Admission {
     const { accepted } = request
     const { alerts, external_url } = accepted.notification
-    const changes: Change[] = alerts.map((alert, index) => ({
+    const changes: Change[] = mapped(alerts, (alert, index) => ({
       id: alertId(alert.fingerprint),
       set: seenAs(alert, records[index], seq),
       expiresAt: at + stateMs.firing
@@ -221,7 +222,7 @@ function chosenOf({ accepted, idempotencyKey }: PublishRequest): string | undefi
 
 /** Of the alerts in their order, then of the key, then of the `Idempotency-Key`. */
 function idsOf(request: PublishRequest, key: string | undefined): string[] {
-  const ids = request.accepted.notification.alerts.map(alert => alertId(alert.fingerprint))
+  const ids = mapped(request.accepted.notification.alerts, alert => alertId(alert.fingerprint))
   if (key !== undefined) ids.push(ledgerId(key))
   const chosen = chosenOf(request)
   if (chosen !== undefined) ids.push(chosen)

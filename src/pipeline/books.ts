@@ -1,3 +1,4 @@
+import { mapped } from '../mapped.js'
 import {
   type Change,
   type Fields,
@@ -91,7 +92,7 @@ export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'
     const alerts = entries.length === 1 ? entries[0]!.alerts : entries.flatMap(entry => entry.alerts)
     const fields = entries.flatMap(entry => {
       const field = stateField(entry)
-      return entry.alerts.map(() => field)
+      return mapped(entry.alerts, () => field)
     })
     const expiry = now()
     const make = (records: readonly (Fields | undefined)[], otherwise?: TargetState): Change[] =>
@@ -105,7 +106,7 @@ export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'
         return store.shared ? { ...change, was: { [field]: records[index]?.[field] ?? null } } : change
       })
     const records = store.read(
-      alerts.map(({ alert }) => alertId(alert.fingerprint)),
+      mapped(alerts, ({ alert }) => alertId(alert.fingerprint)),
       store.shared ? fields.map(field => [field]) : undefined
     )
     if (!(records instanceof Promise)) return make(records)

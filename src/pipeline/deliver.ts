@@ -1,4 +1,5 @@
 import { delivered as healed } from '../health/state.js'
+import { mapped } from '../mapped.js'
 import type { Hold, Store } from '../queues/contract.js'
 import type { Failure, Memory, Message } from '../targets/contract.js'
 import { groupStatusOf } from '../targets/incident.js'
@@ -253,12 +254,12 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   async function ownInLanes(courses: readonly Course[], held: Held): Promise<PartResult[]> {
     const [hold] = held.holds
     const ended = await Promise.all(
-      courses.map(course => (goesAsItCame(course.job) ? undefined : lookFor(course, held)))
+      mapped(courses, course => (goesAsItCame(course.job) ? undefined : lookFor(course, held)))
     )
     const left = courses.flatMap(({ job }, index) => (ended[index] ? [] : [job]))
     const owned = left.length > 0 ? await owed.ownAll(left, refusalOf(left[0]!), hold) : []
     let next = 0
-    return ended.map(result => result ?? owned[next++]!)
+    return mapped(ended, result => result ?? owned[next++]!)
   }
 
   /** What became of a part that needs not be owned; undefined if it does. Never rejects. */
@@ -430,7 +431,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     deliver,
     isShut: terms => terms.heldBack !== undefined || terms.hurry.over || gate.refusal(terms) !== undefined,
     ownAll(jobs, done) {
-      const courses = jobs.map((job, index) => begin(job, result => done(index, result)))
+      const courses = mapped(jobs, (job, index) => begin(job, result => done(index, result)))
       const ready = courses.filter(({ ticket }) => ticket.ready)
       for (const course of courses) if (!course.ticket.ready) goInTurn(course)
       if (ready.length > 0) void ownTogether(ready)

@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Notification } from '../alert.js'
+import { mapped } from '../mapped.js'
 import { type Change, type Fields, oneField, type Place, type Priority } from '../queues/contract.js'
 import type { Failure, OpenTarget, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
@@ -73,9 +74,13 @@ export interface DeadLetter extends Entry {
   readonly failure: Pick<Failure, 'type' | 'reason' | 'message' | 'statusCode'>
 }
 
+/** Whether the target may have it: an attempt that was under way when its process died may have arrived as well. */
+export const mayHave = ({ may_have, running }: Pick<Entry, 'may_have' | 'running'>): boolean =>
+  may_have || running === true
+
 /** What becomes of an entry that is given up at a time, in milliseconds since the epoch. */
 export function letterOf(entry: Entry, failure: DeadLetter['failure'], at: number): DeadLetter {
-  return { ...entry, running: undefined, buried_at: at, failure }
+  return { ...entry, running: undefined, may_have: mayHave(entry), buried_at: at, failure }
 }
 
 /** Attempts beyond this many are forgotten, oldest first. */
@@ -193,14 +198,14 @@ export function lanesFor(
   { peer, slot }: Pick<Entry, 'peer' | 'slot'>,
   fingerprints: readonly string[]
 ): readonly string[] {
-  const lanes = peer === undefined ? fingerprints : fingerprints.map(fingerprint => laneOf(peer, fingerprint))
+  const lanes = peer === undefined ? fingerprints : mapped(fingerprints, fingerprint => laneOf(peer, fingerprint))
   // Other alerts of the group open and close the same incident, so they wait for each other, too.
   return distinct(standsForGroup(target) ? [...lanes, laneOfGroup(slot)] : lanes)
 }
 
 /** The same for an entry, which carries its alerts. */
 export function lanesOf(target: Target, entry: Pick<Entry, 'peer' | 'slot' | 'alerts'>): readonly string[] {
-  const fingerprints = entry.alerts.map(({ alert }) => alert.fingerprint)
+  const fingerprints = mapped(entry.alerts, ({ alert }) => alert.fingerprint)
   return lanesFor(target, entry, fingerprints)
 }
 
@@ -252,7 +257,7 @@ export function placeOf(entry: Entry, dueAt: number): Place {
 
 /** The notification that an entry carries. */
 export function notificationOf(entry: Entry): Notification {
-  const alerts = entry.alerts.map(({ alert }) => alert)
+  const alerts = mapped(entry.alerts, ({ alert }) => alert)
   return { ...entry.group, alerts, ...(entry.body === undefined ? {} : { body: Buffer.from(entry.body) }) }
 }
 

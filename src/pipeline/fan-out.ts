@@ -1,4 +1,5 @@
 import type { Alert, Notification } from '../alert.js'
+import { mapped } from '../mapped.js'
 import type { Part } from '../targets/contract.js'
 import type { Admission } from './admission.js'
 import type { Deliver, Terms } from './deliver.js'
@@ -112,14 +113,14 @@ export class FanOut {
     this.ended = new Promise(resolve => {
       this.#allEnded = resolve
     })
-    this.#sequenced = notification.alerts.map(alert => ({ alert, seq }))
+    this.#sequenced = mapped(notification.alerts, alert => ({ alert, seq }))
     this.#group = groupOf(notification)
     this.#wholeSlot = slotOfGroup(notification, '')
     this.#base = `${key ?? publishId}/${round}`
     this.#content = `${(key ?? publishId).slice(0, 24)}.${round.toString(36)}`
     this.#refs = key === undefined ? noRefs : [{ key, round }]
     this.#room = maxConcurrent > 0 && maxConcurrent < choices.length ? createSlots(maxConcurrent) : undefined
-    this.#deliveries = choices.map(choice => this.#open(choice))
+    this.#deliveries = mapped(choices, choice => this.#open(choice))
     this.#started = this.#startAll()
     if (this.#started) void this.#started.then(() => this.#leave())
     else this.#leave()
@@ -188,8 +189,8 @@ export class FanOut {
     if (choice.kind !== 'send') return
     try {
       delivery.parts = partsOf(choice, this.plan.notification)
-      delivery.results = delivery.parts.map(nothing)
-      delivery.jobs = delivery.parts.map(nothing)
+      delivery.results = mapped(delivery.parts, nothing)
+      delivery.jobs = mapped(delivery.parts, nothing)
       this.#left += delivery.parts.length
     } catch (error) {
       // A bug in one kind costs nobody else anything.
@@ -236,7 +237,7 @@ export class FanOut {
     const { live } = delivery.choice as Send
     delivery.tickets = delivery.parts.map(part => {
       const at = { peer: peerAsLaidOut(live, part), slot: this.#slotOf(live, part) }
-      const fingerprints = part.alerts.map(alert => alert.fingerprint)
+      const fingerprints = mapped(part.alerts, alert => alert.fingerprint)
       return live.lanes.take(lanesFor(live.target, at, fingerprints))
     })
     for (const [index, { ready }] of delivery.tickets.entries()) if (!ready) (delivery.late ??= new Set()).add(index)
@@ -332,7 +333,9 @@ export class FanOut {
         slot: this.#slotOf(live, part),
         per_group: perGroup(live.target),
         alerts:
-          isWhole && !ifOwed ? this.#sequenced : part.alerts.map(alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
+          isWhole && !ifOwed
+            ? this.#sequenced
+            : mapped(part.alerts, alert => ({ alert, seq, ifOwed: ifOwed?.has(alert) })),
         group: unlisting(this.#group, stillFiring ?? 0),
         body: undefined,
         content: isWhole ? this.#content : undefined,
@@ -379,7 +382,7 @@ export class FanOut {
   #recordsOf(some: readonly Alert[]): Job['records'] {
     const { notification, admission } = this.plan
     this.#positions ??= new Map(notification.alerts.map((alert, index) => [alert, index]))
-    return some.map(alert => admission.records[this.#positions!.get(alert)!])
+    return mapped(some, alert => admission.records[this.#positions!.get(alert)!])
   }
 }
 

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Alert, Notification } from '../alert.js'
+import { mapped } from '../mapped.js'
 import type { Fields } from '../queues/contract.js'
 
 /** What a publish key is remembered by. Times are milliseconds since the epoch. */
@@ -106,7 +107,7 @@ export const isEnd = (state: unknown): boolean => typeof state === 'string' && s
 
 /** The publish key of an Alertmanager body: what its retries, its twins and its reminders have in common. */
 export function publishKeyOf(notification: Notification): string {
-  const states = notification.alerts.map(alert => `${alert.fingerprint} ${stateOf(alert)}`)
+  const states = mapped(notification.alerts, alert => `${alert.fingerprint} ${stateOf(alert)}`)
   if (states.length > 1) states.sort()
   return hash('sha1', `${notification.receiver}\n${notification.group_key}\n${states.join('\n')}`)
 }
@@ -118,6 +119,6 @@ export function chosenKeyOf(idempotencyKey: string, body: Buffer): string {
 
 /** What an outbound request carries, in short: the same for every retry, another one for other alerts or another round. */
 export function contentKeyOf(base: string, alerts: readonly Alert[]): string {
-  const states = alerts.map(alert => `${alert.fingerprint} ${stateOf(alert)}`)
+  const states = mapped(alerts, alert => `${alert.fingerprint} ${stateOf(alert)}`)
   return hash('sha1', `${base}\n${states.join('\n')}`).slice(0, 24)
 }

@@ -7,6 +7,7 @@ import {
   laneOf,
   laneOfGroup,
   lanesOf,
+  mayHave,
   outcomeField,
   outcomeId,
   standsForGroup
@@ -113,7 +114,7 @@ export function createLook({ store, owed, recall }: LookDeps): Look {
       const entry = record as unknown as Entry | undefined
       if (!entry || entry.type !== job.live.type) continue
       // What it may have opened is the incident of this one, too, whether it is taken over or not.
-      if (standsForGroup(job.live.target) && (entry.may_have || entry.running)) job.entry.may_have = true
+      if (standsForGroup(job.live.target) && mayHave(entry)) job.entry.may_have = true
       const more = lanesOf(job.live.target, { ...entry, peer }).filter(lane => !own.has(lane))
       if (more.length > 0 && own.size + more.length > mostMerged) continue
       const ticket = job.live.lanes.tryTake(more)

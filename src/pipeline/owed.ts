@@ -1,3 +1,4 @@
+import { mapped } from '../mapped.js'
 import { type Change, type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
 import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
@@ -110,7 +111,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
   function statesOf(entry: Entry, stateAt: (index: number) => string): Change[] {
     const field = stateField(entry)
     const at = now()
-    return entry.alerts.map(({ alert }, index) => ({
+    return mapped(entry.alerts, ({ alert }, index) => ({
       id: alertId(alert.fingerprint),
       set: { [field]: stateAt(index) },
       expiresAt: at + stateMs[alert.status]
@@ -140,7 +141,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     hold: Hold | undefined,
     dueAt = now() + (failed?.retryAfterMs ?? 0)
   ): Promise<PartResult[]> {
-    const told = jobs.map(job => job.entry)
+    const told = mapped(jobs, job => job.entry)
     const alerts = told.length === 1 ? told[0]!.alerts : told.flatMap(entry => entry.alerts)
     const attempted = attemptOf(jobs, failed)
     const next = (before: TargetState | undefined, item: Sequenced): TargetState | undefined =>
@@ -149,10 +150,13 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
     const queued = (job: Job): PartResult => ({ kind: 'queued', id: job.entry.id, ...untried(job, failed) })
     if (!store.durable) {
       if (failed?.mayHave) noteDoubt(told)
-      return jobs.map(unowned)
+      return mapped(jobs, unowned)
     }
     const why = failed && shown(failed)
-    const entries = jobs.map<Entry>(job => ({ ...complete(job), due_at: dueAt, ...(why ? { failure: why } : {}) }))
+    const entries = mapped(
+      jobs,
+      (job): Entry => ({ ...complete(job), due_at: dueAt, ...(why ? { failure: why } : {}) })
+    )
     const added = entries.filter((_, index) => !jobs[index]!.stored && jobs[index]!.folded.length === 0)
     let letters: ReadonlyMap<Entry, DeadLetter>
     try {
@@ -183,7 +187,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       for (const entry of entries) events.submitted(entry, 'unavailable')
       if (failed?.mayHave) noteDoubt(told)
       // What already stands in the store is owed all the same.
-      return jobs.map(job => (job.stored ? queued(job) : unowned(job)))
+      return mapped(jobs, job => (job.stored ? queued(job) : unowned(job)))
     }
     for (const [index, job] of jobs.entries()) {
       const entry = entries[index]!
@@ -193,7 +197,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       events.submitted(entry, 'queued')
     }
     const pushedOut = await room.entered(added, letters)
-    return jobs.map(job =>
+    return mapped(jobs, job =>
       letters.has(job.entry) || pushedOut.has(job.entry)
         ? { kind: 'refused', ...untried(job, failed), failure: shown(tooMuch), id: job.entry.id }
         : queued(job)

@@ -1,3 +1,4 @@
+import { mapped } from '../mapped.js'
 import type { Store } from '../queues/contract.js'
 import { type Accepted, stampedAt } from './accept.js'
 import { createAdmissions } from './admission.js'
@@ -153,8 +154,8 @@ export function createPublish(deps: PublishDeps): Publish {
     if (!(await inTime(fan, hurry, ends))) await fan.handOver()
 
     const tookMs = now() - acceptedAt
-    const outcomes = fan.deliveries.map(delivery => outcomeOf(delivery, tookMs))
-    const results = fan.deliveries.map(({ choice, durationMs }, index) =>
+    const outcomes = mapped(fan.deliveries, delivery => outcomeOf(delivery, tookMs))
+    const results = mapped(fan.deliveries, ({ choice, durationMs }, index) =>
       targetResult(choice, outcomes[index]!.parts, choice.kind === 'send' ? durationMs || tookMs : 0)
     )
     const result = publishResult(publishId, results, tookMs)
@@ -202,7 +203,7 @@ interface Ends {
 type Outcome = Parameters<typeof tallyOf>[0][number]
 
 function outcomeOf({ choice, results }: Delivery, tookMs: number): Outcome {
-  return { choice, parts: results.map(result => result ?? timedOut(tookMs)) }
+  return { choice, parts: mapped(results, result => result ?? timedOut(tookMs)) }
 }
 
 /** An attempt that runs on although nobody can own it. */

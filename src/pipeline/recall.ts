@@ -1,3 +1,4 @@
+import { mapped } from '../mapped.js'
 import type { Fields, Store } from '../queues/contract.js'
 import type { Memory } from '../targets/contract.js'
 import {
@@ -52,7 +53,7 @@ export function createRecall(store: Store): Recall {
       if (store.owed(live.name) !== 0 && (standsForGroup(live.target) || records.some(record => record !== undefined)))
         return undefined
       const field = stateField(entry)
-      return records.map(record => unpackState(record?.[field]))
+      return mapped(records, record => unpackState(record?.[field]))
     },
 
     recall(job) {
@@ -65,7 +66,7 @@ export function createRecall(store: Store): Recall {
         // Only what waited can have been overtaken.
         job.stored && standsForGroup(job.live.target) ? groupId(entry) : '',
         job.stored ? entryId(entry.id) : first ? outcomeId(first, entry.part) : '',
-        ...alerts.map(({ alert }) => alertId(alert.fingerprint)),
+        ...mapped(alerts, ({ alert }) => alertId(alert.fingerprint)),
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
       ]
       const ofState = stateField(entry)
@@ -83,7 +84,7 @@ export function createRecall(store: Store): Recall {
           ledger: job.stored ? undefined : records[3],
           stands: records[3] !== undefined && isSame(records[3] as unknown as Entry, entry),
           deliveredElsewhere: job.stored && isDelivered(entry, ledgers),
-          states: records.slice(4, 4 + alerts.length).map(record => unpackState(record?.[ofState])),
+          states: mapped(records.slice(4, 4 + alerts.length), record => unpackState(record?.[ofState])),
           ended: hasMissedSome(job) ? alerts.map((_, index) => isEnd(records[4 + index]?.k)) : undefined
         }
       }

@@ -2,7 +2,7 @@ import { type Priority, priorities, type Store, StoreUnavailable } from '../queu
 import { failure } from '../targets/failures.js'
 import { permits } from './breaker.js'
 import type { Deliver } from './deliver.js'
-import { type Entry, entryId, lanesOf, notificationOf, peerOf, perGroup, placeOf } from './entry.js'
+import { type Entry, entryId, lanesOf, mayHave, notificationOf, peerOf, perGroup, placeOf } from './entry.js'
 import { unhurried } from './hurry.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { type LiveTarget, rateWaitMs, reachedAt } from './live.js'
@@ -263,13 +263,12 @@ export function createRetry(deps: RetryDeps): Retry {
   }
 
   function jobOf(live: LiveTarget, entry: Entry): Job {
-    // An attempt that was under way when its process died may have arrived.
-    const { running: interrupted, ...own } = entry
     const clean: Entry = {
-      ...own,
+      ...entry,
+      running: undefined,
       peer: peerOf(live.target.wire, entry.part),
       per_group: perGroup(live.target),
-      may_have: own.may_have || interrupted === true
+      may_have: mayHave(entry)
     }
     return {
       live,

@@ -1,5 +1,6 @@
 import { type Alert, commonOf, type Notification } from '../alert.js'
-import { attemptsKept, type Entry, newestSeq, notificationOf } from './entry.js'
+import { mapped } from '../mapped.js'
+import { attemptsKept, type Entry, mayHave, newestSeq, notificationOf } from './entry.js'
 import type { Job } from './job.js'
 import { isUnheard, merge, type Reader, type Sequenced, type Step, stepOf, type TargetState } from './lifecycle.js'
 
@@ -25,7 +26,7 @@ export function isSame(stands: Entry, read: Entry): boolean {
   )
 }
 
-export const alertsOf = (alerts: readonly Sequenced[]): Alert[] => alerts.map(({ alert }) => alert)
+export const alertsOf = (alerts: readonly Sequenced[]): Alert[] => mapped(alerts, ({ alert }) => alert)
 
 export interface Plan {
   /** For each of the entry's alerts. */
@@ -45,7 +46,7 @@ export function plan(
   const reader = readerOf(job)
   let telling = 0
   let firedAndResolved = true
-  const steps = job.entry.alerts.map((item, index) => {
+  const steps = mapped(job.entry.alerts, (item, index) => {
     const over = ended?.[index] === true && isUnheard(item, states[index], reader)
     const step = over ? 'ended' : stepOf(item, states[index], reader)
     if (tells(step)) telling++
@@ -122,7 +123,7 @@ export function carry(job: Job, taken: readonly Entry[]): void {
       .flatMap(entry => entry.attempts)
       .sort((a, b) => a.at - b.at)
       .slice(-attemptsKept),
-    may_have: all.some(entry => entry.may_have || entry.running === true),
+    may_have: all.some(mayHave),
     in_part: all.some(entry => entry.in_part) || undefined,
     running: undefined
   }

@@ -1,4 +1,5 @@
 import { getHeapStatistics } from 'node:v8'
+import { mapped } from '../mapped.js'
 import { type Change, oneField, type Place, type Store, StoreUnavailable } from './contract.js'
 import { keyOf, openDisk, type TableRow } from './disk.js'
 import { dueIndex } from './due.js'
@@ -401,7 +402,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       // Who reads many at once changes them next, as a rule, which looks at them again.
       if (recent.size > recentAtRest) recent = new Map()
       mostRecent = recentAtRest + ids.length
-      return ids.map(id => alive(lookup(keyOf(id)), now)?.fields)
+      return mapped(ids, id => alive(lookup(keyOf(id)), now)?.fields)
     },
     write,
     note,

@@ -1,5 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { type Alert, type Notification, statusOf } from '../alert.js'
+import { mapped } from '../mapped.js'
 import { SecretText } from '../schema.js'
 import { addressOf, fieldOf, urlProblems } from './address.js'
 import type { Message, TargetKind } from './contract.js'
@@ -115,7 +116,7 @@ function v4(notification: Notification, alerts: readonly Alert[]) {
   return {
     receiver: notification.receiver,
     status: statusOf(alerts),
-    alerts: alerts.map(alert => ({
+    alerts: mapped(alerts, alert => ({
       status: alert.status,
       labels: alert.labels,
       annotations: alert.annotations,
