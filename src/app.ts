@@ -105,7 +105,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   let open = 0
   /** Bytes of the large bodies among them. */
   let largeOpen = 0
-  const closed = (large = 0): void => {
+  const closed = (large: number): void => {
     open--
     largeOpen -= large
   }

@@ -8,6 +8,7 @@ import {
   type Store,
   StoreUnavailable
 } from '../queues/contract.js'
+import { openedUnknown } from '../targets/contract.js'
 import {
   alertId,
   type DeadLetter,
@@ -16,7 +17,6 @@ import {
   entryId,
   fieldsOf,
   memoryId,
-  openedField,
   outcomeField,
   outcomeId,
   slotId,
@@ -138,7 +138,7 @@ export function createBooks(deps: BooksDeps): Books {
     const expiresAt = now() + stateMsFor(retentionMs).firing
     return entries
       .filter(entry => entry.per_group && entry.may_have)
-      .map(entry => ({ id: memoryId(entry), set: { [openedField]: '1' }, expiresAt }))
+      .map(entry => ({ id: memoryId(entry), set: openedUnknown, expiresAt }))
   }
 
   return {

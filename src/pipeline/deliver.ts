@@ -7,7 +7,7 @@ import type { Sender } from '../targets/send.js'
 import type { Target } from '../targets/target.js'
 import { type Attempted, attempt } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
-import { attemptsKept, laneId, lanesOf, newestSeq, openedField, standsForGroup } from './entry.js'
+import { attemptsKept, laneId, lanesOf, newestSeq, standsForGroup } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
@@ -354,7 +354,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       // Of an end that may not have arrived, what it was to end may be there as well.
       mayHave:
         entry.may_have ||
-        memory[openedField] !== undefined ||
+        memory.may_have !== undefined ||
         states.some(state => state?.has !== undefined && !state.sure),
       firedAndResolved,
       truncated: field => events.truncated(live.name, field)

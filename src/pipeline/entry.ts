@@ -94,8 +94,6 @@ export const deadId = (id: string): string => `dead/${id}`
 export const slotId = (entry: Pick<Entry, 'target' | 'slot'>): string => `slot/${entry.target}/${entry.slot}`
 /** The record of what the target's kind remembers of a slot, such as the message that it edits. */
 export const memoryId = (entry: Pick<Entry, 'target' | 'slot'>): string => `memory/${entry.target}/${entry.slot}`
-/** The field of that record which says that something may have been opened that nobody has the id of. */
-export const openedField = 'may_have'
 /** The record of what a target was told last of a slot as a whole, where one incident or message stands for its group. */
 export const groupId = (entry: Pick<Entry, 'target' | 'slot'>): string => `group/${entry.target}/${entry.slot}`
 /** The record of an alert: its last status, and a field for what each target has of it. */

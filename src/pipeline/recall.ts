@@ -1,13 +1,12 @@
 import { mapped } from '../mapped.js'
 import type { Fields, Store } from '../queues/contract.js'
-import type { Memory } from '../targets/contract.js'
+import { type Memory, openedUnknown } from '../targets/contract.js'
 import {
   alertId,
   type Entry,
   entryId,
   groupId,
   memoryId,
-  openedField,
   outcomeField,
   outcomeId,
   type Ref,
@@ -79,7 +78,8 @@ export function createRecall(store: Store): Recall {
           job.entry = { ...entry, refs: refs.filter((ref, index) => !isOver(ref, ledgers[index])) }
         return {
           waiting: Object.keys(records[0] ?? {}).filter(id => id !== entry.id),
-          memory: (isAway ? inDoubt(records[1]) : (records[1] ?? {})) as Memory,
+          // What a kind remembers is not known while the store is away, which is not the same as that there is nothing.
+          memory: (isAway ? { ...records[1], ...openedUnknown } : (records[1] ?? {})) as Memory,
           group: unpackState(records[2]?.s),
           ledger: job.stored ? undefined : records[3],
           stands: records[3] !== undefined && isSame(records[3] as unknown as Entry, entry),
@@ -96,11 +96,6 @@ export function createRecall(store: Store): Recall {
       )
     }
   }
-}
-
-/** What a kind remembers is not known while the store is away, which is not the same as that there is nothing. */
-function inDoubt(memory: Fields | undefined): Fields {
-  return { ...memory, [openedField]: '1' }
 }
 
 /**

@@ -23,10 +23,7 @@ export interface Message {
   readonly now: number
   /** How long the alert waited before this attempt, in milliseconds; 0 for a live one. Readers of a late message are told. */
   readonly lateByMs: number
-  /**
-   * What the vendor told at earlier deliveries of this part's lane (an incident id, a thread). `may_have` is not of the
-   * kind: something may be open there beside what is remembered.
-   */
+  /** What the vendor told at earlier deliveries of this part's lane (an incident id, a thread), and `openedUnknown`. */
   readonly memory: Memory
   /** An earlier attempt, or that of another process, may have arrived although its answer did not. */
   readonly mayHave: boolean
@@ -37,6 +34,9 @@ export interface Message {
 }
 
 export type Memory = Readonly<Record<string, string>>
+
+/** In a memory, beside what the kind has put there: something may be open at the vendor that nobody has the id of. */
+export const openedUnknown = { may_have: '1' } satisfies Memory
 
 /** One HTTP request, complete but for the headers that every kind sends. */
 export interface WireRequest {
