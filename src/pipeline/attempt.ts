@@ -10,36 +10,34 @@ export interface Attempted {
   readonly memory: Memory | undefined
 }
 
-export interface AttemptOptions {
+/** Whoever waits for the end of an attempt, and the bounds that it sets. */
+export interface Attempting {
   /** When the attempt must have ended, in milliseconds since the epoch. */
   readonly until: number
   /** Longest single exchange, in milliseconds. */
   readonly exchangeMs: number
   readonly traceparent?: string | undefined
-  now(): number
-}
-
-/** Whoever waits for the end of an attempt. */
-export interface AttemptEnd {
   attempted(attempted: Attempted): void
 }
 
+export interface AttemptDeps {
+  readonly sender: Sender
+  now(): number
+}
+
+/** Begins an attempt: `whom` is told its end once, later on. */
+export type Attempt = (target: Target, message: Message, whom: Attempting) => void
+
 /**
- * Sends the requests of one message, in order, until all are answered well or one is not. The end is told once, later on:
- * most messages are one request, and this is on every delivery's way.
+ * Attempts send the requests of one message, in order, until all are answered well or one is not. Most messages are one
+ * request, and this is on every delivery's way.
  */
-export function attempt(
-  target: Target,
-  message: Message,
-  sender: Sender,
-  options: AttemptOptions,
-  whom: AttemptEnd
-): void {
-  new Requests(target, message, sender, options, whom).begin()
+export function createAttempts(deps: AttemptDeps): Attempt {
+  return (target, message, whom) => new Requests(target, message, whom, deps).begin()
 }
 
 class Requests implements ExchangeEnd {
-  #requests: readonly WireRequest[] = []
+  #requests: readonly WireRequest[] = noRequests
   #index = 0
   #sent = 0
   #memory: Memory | undefined
@@ -48,9 +46,8 @@ class Requests implements ExchangeEnd {
   constructor(
     private readonly target: Target,
     private readonly message: Message,
-    private readonly sender: Sender,
-    private readonly options: AttemptOptions,
-    private readonly whom: AttemptEnd
+    private readonly whom: Attempting,
+    private readonly deps: AttemptDeps
   ) {}
 
   begin(): void {
@@ -87,23 +84,23 @@ class Requests implements ExchangeEnd {
       this.#end(deliveredWell)
       return
     }
-    const { target, message, options } = this
+    const { target, message, whom, deps } = this
     const exchange = {
-      timeoutMs: Math.min(options.exchangeMs, options.until - options.now()),
+      timeoutMs: Math.min(whom.exchangeMs, whom.until - deps.now()),
       // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
       deliveryKey: this.#sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${this.#sent}`,
       now: message.now,
-      traceparent: options.traceparent,
+      traceparent: whom.traceparent,
       statusTells: target.wire.answer === undefined || target.wire.statusTells === true
     }
-    this.sender.send(target, request, exchange, this)
+    deps.sender.send(target, request, exchange, this)
   }
 
   #judge(answer: WireAnswer): Verdict {
     const { target, message } = this
     try {
       const told = target.wire.answer?.(answer, message, this.#requests[this.#index - 1]!)
-      return told ?? judgeByStatus(answer, target.kind.title, this.options.now())
+      return told ?? judgeByStatus(answer, target.kind.title, this.deps.now())
     } catch (error) {
       return broken(target, error)
     }
@@ -119,6 +116,7 @@ function broken(target: Target, error: unknown): Failure {
   return failure('internal', `${target.kind.title} could not be sent to: ${nameOf(error)}`)
 }
 
+const noRequests: readonly WireRequest[] = []
 const deliveredWell = { kind: 'delivered' } as const
 
 /** The kind of an error without its text, which could carry anything. */

@@ -5,7 +5,7 @@ import type { Failure, Memory, Message } from '../targets/contract.js'
 import { groupStatusOf } from '../targets/incident.js'
 import type { Sender } from '../targets/send.js'
 import type { Target } from '../targets/target.js'
-import { type Attempted, attempt } from './attempt.js'
+import { type Attempted, type Attempting, createAttempts } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
 import { attemptsKept, laneId, lanesOf, newestSeq, standsForGroup } from './entry.js'
 import { type Asking, createGate, type Pass } from './gate.js'
@@ -47,43 +47,65 @@ export interface DeliverDeps {
   random(): number
 }
 
-type Done = (result: PartResult) => void
+/** Whoever waits for the end of a job. */
+export interface JobEnd {
+  ended(job: Job, result: PartResult): void
+}
 
-/** A job on its way. */
-interface Course {
-  readonly job: Job
-  readonly ticket: Ticket
-  readonly span: Span<PartResult> | undefined
-  /** When it began, in milliseconds since the epoch. */
+/** Goes on once an attempt is settled. */
+type Then = (course: Course, result: PartResult) => void
+
+/**
+ * A job on its way, from its lanes to its end. One object for all that comes up meanwhile: each delivery makes one, and
+ * would else make a dozen.
+ */
+class Course implements Attempting {
   readonly startedAt: number
-  readonly done: Done
+  /** What its attempt begins with. */
+  telling: Telling | undefined = undefined
+  hold: Hold | undefined = undefined
+  pass: Pass = noPass
+  goOn: Then = nothingMore
+  /** The settings that its attempt goes by: there may be new ones by the time that it ends. */
+  target: Target
+  /** When its attempt began, in milliseconds since the epoch. */
+  began = 0
+  message: Message | undefined = undefined
+  exchangeMs = 0
+  until = 0
+  traceparent: string | undefined = undefined
+  attemptSpan: Span<Attempted> | undefined = undefined
+
+  constructor(
+    readonly job: Job,
+    readonly ticket: Ticket,
+    readonly span: Span<PartResult> | undefined,
+    readonly whom: JobEnd,
+    private readonly ended: (course: Course, attempted: Attempted) => void,
+    startedAt: number
+  ) {
+    this.startedAt = startedAt
+    this.target = job.live.target
+  }
+
+  attempted(attempted: Attempted): void {
+    this.ended(this, attempted)
+  }
 }
 
-/** What an attempt begins with. */
-interface Start extends Telling {
-  readonly hold: Hold | undefined
-  readonly pass: Pass
-}
-
-/** An attempt under way. */
-interface Running {
-  /** With the settings that it goes by: there may be new ones by the time that it ends. */
-  readonly target: Target
-  /** Milliseconds since the epoch. */
-  readonly began: number
-  readonly message: Message
-}
+const noPass: Pass = { probe: undefined }
+const nothingMore: Then = () => {}
 
 /** What decides whether attempts can be begun. */
 export type Terms = Asking & Pick<Job, 'heldBack' | 'hurry'>
 
 export interface Deliver {
-  /** Carries one part through; `done` is called once it is delivered, owed, refused or has nothing to tell. */
-  deliver(job: Job, done: Done): void
+  /** Carries one part through; `whom` is told once it is delivered, owed, refused or has nothing to tell. */
+  deliver(job: Job, whom: JobEnd): void
   /** Whether an attempt that is not begun yet would not be begun now either, but owed. */
   isShut(job: Terms): boolean
-  /** Has parts of one target owned that no attempt is begun of, with one write for all; `done` is called for each. */
-  ownAll(jobs: readonly Job[], done: (index: number, result: PartResult) => void): void
+  /** Has parts of one target owned that no attempt is begun of, with one write for all; `whom` is told of each. */
+  ownAll(jobs: readonly Job[], whom: JobEnd): void
   /** Has a running part owned by the queue, without disturbing its attempt; undefined if it cannot be owned. */
   handOver(job: Job): Promise<PartResult | undefined>
 }
@@ -95,8 +117,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   const { inHand } = owed
   const { look, letGo } = createLook({ store, owed, recall })
 
-  function deliver(job: Job, done: Done): void {
-    const course = begin(job, done)
+  const attempt = createAttempts({ sender, now })
+
+  function deliver(job: Job, whom: JobEnd): void {
+    const course = begin(job, whom)
     try {
       if (!course.ticket.ready || !goesStraight(course)) goInTurn(course)
     } catch (error) {
@@ -104,27 +128,27 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 
-  function begin(job: Job, done: Done): Course {
+  function begin(job: Job, whom: JobEnd): Course {
     const startedAt = now()
     events.started(job)
     const span = tracer?.delivery(job)
     if (span) job.traceparent = span.traceparent
     const ticket = job.ticket ?? job.live.lanes.take(lanesOf(job.live.target, job.entry))
-    return { job, ticket, span, startedAt, done }
+    return new Course(job, ticket, span, whom, attempted, startedAt)
   }
 
   function goInTurn(course: Course): void {
     void inTurn(course).then(result => end(course, result))
   }
 
-  function end({ job, ticket, span, done }: Course, result: PartResult): void {
+  function end({ job, ticket, span, whom }: Course, result: PartResult): void {
     if (job.stored) inHand.delete(job.entry.id)
     ticket.leave()
     span?.end(result)
     try {
       events.settled(job, result)
     } finally {
-      done(result)
+      whom.ended(job, result)
     }
   }
 
@@ -138,16 +162,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (!states) return false
     const pass = gate.atOnce(job)
     if (!pass) return false
-    // Written out: a spread here costs each delivery several microseconds.
-    const start = {
-      hold: undefined,
-      pass,
-      states,
-      memory: nothingRemembered,
-      firedAndResolved: false,
-      group: undefined
-    }
-    exchange(course, start, end)
+    course.pass = pass
+    course.telling = { states, memory: nothingRemembered, firedAndResolved: false, group: undefined }
+    exchange(course, end)
     return true
   }
 
@@ -221,7 +238,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const pass = gate.atOnce(job) ?? (await gate.wait(job))
     if (pass === 'later') return owed.own(job, undefined, hold)
     if ('kind' in pass) return owed.own(job, pass, hold)
-    return new Promise(resolve => exchange(course, { hold, pass, ...telling }, (_, result) => resolve(result)))
+    course.hold = hold
+    course.pass = pass
+    course.telling = telling
+    return new Promise(resolve => exchange(course, (_, result) => resolve(result)))
   }
 
   /** Those whose lanes are all their own, in this process. Never rejects. */
@@ -282,63 +302,60 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   /** The attempt, and what comes of it. */
-  function exchange(course: Course, start: Start, then: (course: Course, result: PartResult) => void): void {
+  function exchange(course: Course, then: Then): void {
     const { job } = course
     const { live } = job
     const { target } = live
-    const began = now()
-    const span = tracer?.attempt(job)
-    const options = {
-      until: job.until,
-      exchangeMs: exchangeMsOf(target),
-      traceparent: span ? span.traceparent : job.traceparent,
-      now
-    }
+    const telling = course.telling!
+    course.goOn = then
+    course.target = target
+    course.began = now()
+    course.until = job.until
+    course.exchangeMs = exchangeMsOf(target)
+    course.attemptSpan = tracer?.attempt(job)
+    course.traceparent = course.attemptSpan ? course.attemptSpan.traceparent : job.traceparent
     job.running = true
-    job.states = start.states
+    job.states = telling.states
     try {
-      const message = messageOf(job, start, began)
-      attempt(target, message, sender, options, {
-        attempted(attempted) {
-          over(job, span, attempted)
-          const conclude = (): void => {
-            const settled = settle(course, start, { target, began, message }, attempted)
-            if (settled instanceof Promise) void settled.then(result => then(course, result))
-            else then(course, settled)
-          }
-          if (job.handing) void job.handing.then(conclude)
-          else conclude()
-        }
-      })
+      course.message = messageOf(job, telling, course.began)
+      attempt(target, course.message, course)
     } catch (error) {
-      over(job, span, undefined)
-      gate.setBreaker(live, neutral(live.breaker, start.pass.probe))
+      over(course, undefined)
+      gate.setBreaker(live, neutral(live.breaker, course.pass.probe))
       then(course, broken(course, error))
     }
   }
 
-  function over(job: Job, span: Span<Attempted> | undefined, attempted: Attempted | undefined): void {
+  function attempted(course: Course, attempted: Attempted): void {
+    over(course, attempted)
+    const { handing } = course.job
+    if (handing) void handing.then(() => conclude(course, attempted))
+    else conclude(course, attempted)
+  }
+
+  function conclude(course: Course, attempted: Attempted): void {
+    const settled = settle(course, attempted)
+    if (settled instanceof Promise) void settled.then(result => course.goOn(course, result))
+    else course.goOn(course, settled)
+  }
+
+  function over({ job, attemptSpan }: Course, attempted: Attempted | undefined): void {
     job.running = false
     slotsOf(job.live, job.entry.peer).give()
-    span?.end(attempted)
+    attemptSpan?.end(attempted)
   }
 
   /** Never throws and never rejects. */
-  function settle(
-    course: Course,
-    start: Start,
-    running: Running,
-    attempted: Attempted
-  ): PartResult | Promise<PartResult> {
+  function settle(course: Course, attempted: Attempted): PartResult | Promise<PartResult> {
     try {
-      const settled = outcomeOf(course, start, running, attempted)
+      const settled = outcomeOf(course, attempted)
       return settled instanceof Promise ? settled.catch(error => broken(course, error)) : settled
     } catch (error) {
       return broken(course, error)
     }
   }
 
-  function messageOf(job: Job, { states, memory, firedAndResolved, group }: Start, at: number): Message {
+  function messageOf(job: Job, { states, memory, firedAndResolved, group }: Telling, at: number): Message {
     const { entry, live } = job
     const notification = unlisting(job.notification, group && hasFiredSince(group, newestSeq(entry)) ? 1 : 0)
     const content = entry.content ?? contentKeyOf(entry.base, alertsOf(entry.alerts))
@@ -362,29 +379,24 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   /** What an attempt came to, told to all who learn from it, and written down. */
-  function outcomeOf(
-    { job, startedAt }: Course,
-    start: Start,
-    running: Running,
-    attempted: Attempted
-  ): PartResult | Promise<PartResult> {
+  function outcomeOf(course: Course, attempted: Attempted): PartResult | Promise<PartResult> {
+    const { job, startedAt, target, began, pass } = course
     const { live, entry } = job
     const { outcome } = attempted
-    const { target, began } = running
     const at = now()
     const durationMs = at - began
     const failedNow = outcome.kind === 'failed' ? outcome : undefined
     const isOutdated = target !== live.target
     // An attempt with settings that were replaced meanwhile says nothing about the new ones.
-    if (isOutdated) gate.setBreaker(live, neutral(live.breaker, start.pass.probe))
-    const recovered = !isOutdated && learnFrom(job, start.pass, running, attempted, at)
+    if (isOutdated) gate.setBreaker(live, neutral(live.breaker, pass.probe))
+    const recovered = !isOutdated && learnFrom(course, attempted, at)
     events.attempted(job, attempted, durationMs)
     job.attemptedAt = began
     job.attemptMs = durationMs
     entry.tries++
     const took = at - startedAt
     if (recovered) events.recovered(live)
-    if (!failedNow) return owed.done(job, start.states, attempted, took, groupAfter(job, start, running))
+    if (!failedNow) return owed.done(job, course.telling!.states, attempted, took, groupAfter(course))
     const { reason: error_reason, message: error } = failedNow
     const record = { at: began, duration_ms: durationMs, status_code: attempted.statusCode, error_reason, error }
     entry.attempts = [...entry.attempts, record].slice(-attemptsKept)
@@ -395,23 +407,18 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     if (failedNow.reason !== 'cancelled' && isLast(entry.replayed_at ?? entry.accepted_at, tellsAnEnd, at, retryRules))
       return owed.bury(job, failedNow, took, target)
     const waitMs = isOutdated ? 0 : delayMs(entry.tries, failedNow, retryRules, deps.random())
-    return owed.own(job, failedNow, start.hold, at + waitMs)
+    return owed.own(job, failedNow, course.hold, at + waitMs)
   }
 
-  function groupAfter({ entry }: Job, { group }: Start, { target, message }: Running): TargetState | undefined {
-    return standsForGroup(target) ? afterTelling(group, groupStatusOf(message), newestSeq(entry)) : undefined
+  function groupAfter({ job, telling, target, message }: Course): TargetState | undefined {
+    if (!standsForGroup(target)) return undefined
+    return afterTelling(telling!.group, groupStatusOf(message!), newestSeq(job.entry))
   }
 
   /** What an attempt says of its target: to health, circuit and pause. True if a target that failed takes alerts again. */
-  function learnFrom(
-    job: Job,
-    { probe }: Pass,
-    running: Running,
-    { outcome, statusCode }: Attempted,
-    at: number
-  ): boolean {
+  function learnFrom({ job, pass, target, began }: Course, { outcome, statusCode }: Attempted, at: number): boolean {
     const { live, entry } = job
-    const { target, began } = running
+    const { probe } = pass
     if (outcome.kind === 'delivered') {
       const { recovered } = learn(live, entry.peer, { at, success: true, statusCode, durationMs: at - began })
       gate.setBreaker(live, succeeded(live.breaker, probe, breakerRules))
@@ -430,8 +437,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   return {
     deliver,
     isShut: terms => terms.heldBack !== undefined || terms.hurry.over || gate.refusal(terms) !== undefined,
-    ownAll(jobs, done) {
-      const courses = mapped(jobs, (job, index) => begin(job, result => done(index, result)))
+    ownAll(jobs, whom) {
+      const courses = mapped(jobs, job => begin(job, whom))
       const ready = courses.filter(({ ticket }) => ticket.ready)
       for (const course of courses) if (!course.ticket.ready) goInTurn(course)
       if (ready.length > 0) void ownTogether(ready)

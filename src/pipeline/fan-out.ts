@@ -2,7 +2,7 @@ import type { Alert, Notification } from '../alert.js'
 import { mapped } from '../mapped.js'
 import type { Part } from '../targets/contract.js'
 import type { Admission } from './admission.js'
-import type { Deliver, Terms } from './deliver.js'
+import type { Deliver, JobEnd, Terms } from './deliver.js'
 import { type Entry, isPerAlert, lanesFor, newId, perGroup, slotOf, slotOfGroup } from './entry.js'
 import type { Hurry } from './hurry.js'
 import type { Job, PartResult } from './job.js'
@@ -58,24 +58,38 @@ const noRefs: Entry['refs'] = []
 const noAttempts: Entry['attempts'] = []
 const noEntries: readonly Entry[] = []
 
+const noParts: readonly Part[] = []
+/** Of deliveries that have no parts, or none yet. */
+const nothingYet: never[] = []
+
 /** A delivery with its parts at hand. */
-interface Running extends Delivery {
-  results: (PartResult | undefined)[]
-  parts: readonly Part[]
+class Running implements Delivery, JobEnd {
+  results: (PartResult | undefined)[] = nothingYet
+  durationMs = 0
+  parts: readonly Part[] = noParts
   /** As the parts are: those that have begun and not ended. */
-  jobs: (Job | undefined)[]
-  readonly entrance: Entrance | undefined
+  jobs: (Job | undefined)[] = nothingYet
   /** How many have begun: the next one's index. */
-  begun: number
-  ended: number
+  begun = 0
+  endedCount = 0
   /** Of those under way, how many are being owned in one write with others. */
-  owning: number
+  owning = 0
   /** As the parts are, where there are many: their places in the lanes, which they take before they begin. */
-  tickets: Ticket[] | undefined
+  tickets: Ticket[] | undefined = undefined
   /** Parts for which somebody was in their lanes. */
-  late: Set<number> | undefined
+  late: Set<number> | undefined = undefined
   /** More parts will begin once others have had the event loop. */
-  coming: boolean
+  coming = false
+
+  constructor(
+    readonly choice: Choice,
+    readonly entrance: Entrance | undefined,
+    private readonly whom: { partEnded(delivery: Running, index: number, result: PartResult): void }
+  ) {}
+
+  ended({ index }: Job, result: PartResult): void {
+    this.whom.partEnded(this, index, result)
+  }
 }
 
 type Send = Choice & { readonly kind: 'send' }
@@ -134,12 +148,12 @@ export class FanOut {
   writingMs(): number {
     if (!isMany(this.#sequenced)) return 0
     let ms = 0
-    for (const { choice, parts, ended } of this.#deliveries) {
+    for (const { choice, parts, endedCount } of this.#deliveries) {
       if (choice.kind !== 'send') continue
       const { alerts, live } = choice
       // Some may not be laid out yet.
       const count = parts.length || (isPerAlert(live.target) ? alerts.length : 1)
-      ms += (1 - ended / count) * (count * partMs + alerts.length * alertMs)
+      ms += (1 - endedCount / count) * (count * partMs + alerts.length * alertMs)
     }
     return ms
   }
@@ -167,20 +181,8 @@ export class FanOut {
 
   #open(choice: Choice): Running {
     const waits = this.#room && choice.kind === 'send' && !choice.heldBack
-    return {
-      choice,
-      results: nothingYet,
-      durationMs: 0,
-      parts: noParts,
-      jobs: nothingYet,
-      entrance: waits ? entranceTo(this.#room!, this.plan.hurry, failures(choice) === 0) : undefined,
-      begun: 0,
-      ended: 0,
-      owning: 0,
-      tickets: undefined,
-      late: undefined,
-      coming: false
-    }
+    const entrance = waits ? entranceTo(this.#room!, this.plan.hurry, failures(choice) === 0) : undefined
+    return new Running(choice, entrance, this)
   }
 
   /** Lays out the delivery's parts. */
@@ -245,10 +247,10 @@ export class FanOut {
 
   /** Begins as many parts as there is room for; those that would only be owed are owned together. */
   #beginMore(delivery: Running): void {
-    const { parts, begun, ended, owning } = delivery
+    const { parts, begun, endedCount, owning } = delivery
     if (begun === parts.length) return
     const isShut = this.deps.deliver.isShut(this.#termsOf(delivery.choice as Send))
-    const room = mostUnderWay - (isShut ? owning : begun - ended)
+    const room = mostUnderWay - (isShut ? owning : begun - endedCount)
     const to = Math.min(begun + Math.min(room, isShut ? ownedAtOnce : begunAtOnce), parts.length)
     if (isShut) this.#ownTo(delivery, to)
     else while (delivery.begun < to) this.#begin(delivery)
@@ -275,20 +277,19 @@ export class FanOut {
   }
 
   #begin(delivery: Running): void {
-    const index = delivery.begun
-    const job = this.#nextJob(delivery)
-    this.deps.deliver.deliver(job, result => this.#partEnded(delivery, index, result))
+    this.deps.deliver.deliver(this.#nextJob(delivery), delivery)
   }
 
   #ownTo(delivery: Running, to: number): void {
-    const from = delivery.begun
     const jobs: Job[] = []
     while (delivery.begun < to) jobs.push(this.#nextJob(delivery))
     if (jobs.length === 0) return
     delivery.owning += jobs.length
-    this.deps.deliver.ownAll(jobs, (index, result) => {
-      delivery.owning--
-      this.#partEnded(delivery, from + index, result)
+    this.deps.deliver.ownAll(jobs, {
+      ended: (job, result) => {
+        delivery.owning--
+        delivery.ended(job, result)
+      }
     })
   }
 
@@ -299,12 +300,12 @@ export class FanOut {
     return job
   }
 
-  #partEnded(delivery: Running, index: number, result: PartResult): void {
+  partEnded(delivery: Running, index: number, result: PartResult): void {
     delivery.results[index] = result
     delivery.durationMs = this.deps.now() - this.plan.acceptedAt
     this.#handed?.delete(delivery.jobs[index]!)
     delivery.jobs[index] = undefined
-    if (++delivery.ended === delivery.parts.length) delivery.entrance?.leave()
+    if (++delivery.endedCount === delivery.parts.length) delivery.entrance?.leave()
     else this.#beginSoon(delivery)
     this.#leave()
   }
@@ -364,6 +365,7 @@ export class FanOut {
       // After a pause others may have been at it.
       fresh: !ifOwed && !late?.has(index) && admission.isNew && this.deps.isLatest(admission),
       ticket: tickets?.[index],
+      index,
       attemptedAt: 0,
       attemptMs: 0,
       seat: 0,
@@ -386,9 +388,6 @@ export class FanOut {
   }
 }
 
-const noParts: readonly Part[] = []
-/** Of deliveries that have no parts, or none yet. */
-const nothingYet: never[] = []
 const nothing = (): undefined => undefined
 
 const failures = (choice: Choice): number => (choice.kind === 'send' && choice.live.last?.success === false ? 1 : 0)

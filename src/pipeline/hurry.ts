@@ -12,23 +12,28 @@ export function createHurry(): Hurry {
   return new Bound()
 }
 
+type Wake = (inTime: boolean) => void
+
 class Bound implements Hurry {
   over = false
   seat = 0
-  #wake: (() => void)[] | undefined
+  /** Nearly always there is just one who waits. */
+  #first: Wake | undefined
+  #others: Wake[] | undefined
 
   end(): void {
     this.over = true
-    const waiting = this.#wake
-    this.#wake = undefined
-    for (const wake of waiting ?? []) wake()
+    const others = this.#others
+    this.#first?.(false)
+    this.#first = this.#others = undefined
+    for (const wake of others ?? []) wake(false)
   }
 
   beat(promise: Promise<unknown>): Promise<boolean> {
     if (this.over) return Promise.resolve(false)
     return new Promise((resolve, reject) => {
-      this.#wake ??= []
-      this.#wake.push(() => resolve(false))
+      if (!this.#first) this.#first = resolve
+      else (this.#others ??= []).push(resolve)
       promise.then(() => resolve(true), reject)
     })
   }

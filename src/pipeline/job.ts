@@ -38,6 +38,8 @@ export interface Job {
   readonly fresh: boolean
   /** Its places in the lanes of its alerts, if they were taken before it begins. */
   readonly ticket?: Ticket | undefined
+  /** Which part of its delivery it is; 0 out of the queue. */
+  readonly index: number
   /** When the last attempt began, in milliseconds since the epoch, and how long it took; 0 before the first. */
   attemptedAt: number
   attemptMs: number

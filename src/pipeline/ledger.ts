@@ -89,7 +89,9 @@ export function meaningOf(known: Round | undefined, sighting: Sighting): Meaning
 export function roundAfter(known: Round | undefined, meaning: Meaning, sighting: Sighting, next: number): Round {
   const { now, sender, chosenKey } = sighting
   if (!known || (meaning.kind !== 'resume' && meaning.kind !== 'twin'))
-    return { round: next, seenAt: now, senders: [sender], ...(chosenKey ? { beganAt: now } : {}) }
+    return chosenKey
+      ? { round: next, seenAt: now, senders: [sender], beganAt: now }
+      : { round: next, seenAt: now, senders: [sender] }
   return {
     ...known,
     seenAt: now,

@@ -250,7 +250,9 @@ export function createRetry(deps: RetryDeps): Retry {
     const alerts = large.get(id) ?? 0
     large.delete(id)
     alertsInHand += alerts
-    const delivered = new Promise<PartResult>(resolve => deliver.deliver(job, resolve))
+    const delivered = new Promise<PartResult>(resolve =>
+      deliver.deliver(job, { ended: (_, result) => resolve(result) })
+    )
     const work = delivered.then(result => {
       running.delete(id)
       alertsInHand -= alerts
@@ -276,6 +278,7 @@ export function createRetry(deps: RetryDeps): Retry {
       notification: notificationOf(clean),
       stored: true,
       folded: [],
+      index: 0,
       attemptedAt: 0,
       attemptMs: 0,
       seat: 0,

@@ -33,12 +33,12 @@ export type Choice =
       readonly kind: 'send'
       readonly live: LiveTarget
       readonly alerts: readonly Alert[]
-      readonly heldBack?: HeldBack
-      readonly reason?: SkipReason
+      readonly heldBack?: HeldBack | undefined
+      readonly reason?: SkipReason | undefined
       /** Those that go only if the target is owed them, as it turns out once their lanes are their own. */
-      readonly ifOwed?: ReadonlySet<Alert>
+      readonly ifOwed?: ReadonlySet<Alert> | undefined
       /** Firing alerts that it would get as well, were it not left out: its group is not over. */
-      readonly stillFiring?: number
+      readonly stillFiring?: number | undefined
     }
 
 export interface Selection {
@@ -83,16 +83,13 @@ function choiceOf(live: LiveTarget, notification: Notification, selection: Selec
   const { scope, options, now } = selection
   const { target } = live
   if (!target.settings.enabled) return owedOnly(live, notification, selection, 'disabled')
-  const passing = passingOf(live, notification, selection)
-  if (passing.alerts.length === 0) return { kind: 'skip', live, reason: 'filtered' }
-  const left = leftOut(healthOf(live, selection), options, scope)
+  const { alerts, ifOwed } = passingOf(live, notification, selection)
+  if (alerts.length === 0) return { kind: 'skip', live, reason: 'filtered' }
+  const left =
+    leftOut(healthOf(live, selection), options, scope) ??
+    (options.respectCircuitBreakers && !permits(live.breaker, now) ? 'circuit_open' : undefined)
   if (left && scope === 'healthy') return owedOnly(live, notification, selection, left)
-  if (left) return { kind: 'send', live, ...passing, heldBack: left, reason: left }
-  if (options.respectCircuitBreakers && !permits(live.breaker, now)) {
-    if (scope === 'healthy') return owedOnly(live, notification, selection, 'circuit_open')
-    return { kind: 'send', live, ...passing, heldBack: 'circuit_open', reason: 'circuit_open' }
-  }
-  return { kind: 'send', live, ...passing }
+  return { kind: 'send', live, alerts, ifOwed, heldBack: left, reason: left, stillFiring: undefined }
 }
 
 /** Whether the health strategy leaves out a target of that status. What is unknown passes. */
@@ -129,7 +126,7 @@ type Passing = Pick<Choice & { kind: 'send' }, 'alerts' | 'ifOwed'>
 /** The alerts that the filter lets through, and the resolves that the target is owed whatever the filter says. */
 function passingOf(live: LiveTarget, notification: Notification, selection: Selection): Passing {
   const { alerts } = notification
-  if (selection.unfiltered) return { alerts }
+  if (selection.unfiltered) return { alerts, ifOwed: undefined }
   // Most filters let all through or nothing: only what differs is listed anew.
   let passing: Alert[] | undefined
   let ifOwed: Set<Alert> | undefined
@@ -143,7 +140,7 @@ function passingOf(live: LiveTarget, notification: Notification, selection: Sele
     }
     passing?.push(alert)
   }
-  return ifOwed ? { alerts: passing ?? alerts, ifOwed } : { alerts: passing ?? alerts }
+  return { alerts: passing ?? alerts, ifOwed }
 }
 
 /** A target that is left out still gets the resolves that it is owed; through the queue if it is disabled. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Database, open, type RootDatabase } from 'lmdb'
+import { asBinary, type Database, open, type RootDatabase } from 'lmdb'
 import { damaged, type Place, reason, StoreUnavailable } from './contract.js'
 import { type Journal, journalFiles, openJournal } from './journal.js'
 import { lockDirectory } from './lock.js'
@@ -14,10 +14,10 @@ import { verify } from './verify.js'
 /** What a checkpoint writes for one record. */
 export interface TableRow {
   readonly id: string
-  /** The record, with its end. Absent: it is removed. */
-  readonly text?: string
+  /** The record, with its end, or that in UTF-8. Absent: it is removed. */
+  readonly text: string | Buffer | undefined
   /** Absent: its place stays as it is on disk. */
-  readonly place?: Place | null | undefined
+  readonly place: Place | null | undefined
 }
 
 /**
@@ -192,7 +192,7 @@ function diskOf(env: RootDatabase<string, string>, tables: Tables, handles: Hand
         env.batch(() => {
           for (const { id, text, place } of rows) {
             if (text === undefined) quiet(records.remove(id))
-            else quiet(records.put(id, text))
+            else quiet(records.put(id, typeof text === 'string' ? text : (asBinary(text) as unknown as string)))
             if (place)
               quiet(places.put(id, JSON.stringify(placeRow(place, text === undefined ? Infinity : endIn(text)))))
             else if (place === null) quiet(places.remove(id))

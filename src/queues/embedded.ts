@@ -3,10 +3,11 @@ import { mapped } from '../mapped.js'
 import { type Change, oneField, type Place, type Store, StoreUnavailable } from './contract.js'
 import { keyOf, openDisk, type TableRow } from './disk.js'
 import { dueIndex } from './due.js'
+import { Layer } from './layer.js'
 import { localHold } from './memory.js'
 import { merged, sortedSlices } from './merge.js'
 import { alive, changed, counter, endIn, isVain, type Kept, textOf } from './record.js'
-import { keptIn, over, placeIn, type Row, SharedValues, Staged } from './staged.js'
+import { keptIn, type Row, SharedValues, Staged } from './staged.js'
 
 export interface EmbeddedOptions {
   readonly dir: string
@@ -75,8 +76,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   /** Records by how far they have come: not durable yet; in the journal; from there on their way into the tables. */
   let fresh = new Map<string, Staged>()
-  let journalled = new Map<string, Row>()
-  let leaving: Map<string, Row> | undefined
+  let journalled = new Layer()
+  let leaving: Layer | undefined
   /** What was read from the tables of late, also that there was nothing; none of it has been changed since. */
   let recent = new Map<string, Kept | typeof nothing>()
   let mostRecent = recentAtRest
@@ -194,26 +195,28 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const journal = async () => {
-    const texts: string[] = []
+    const pieces: string[] = []
     const values = new SharedValues()
     let bytes = 0
+    let count = 0
     // Nothing is added to these any more; others may come meanwhile.
     open = undefined
     const most = groups.length
-    while (texts.length < most && bytes + values.length < journalBytesPerWrite) {
-      const { at, rows } = groups[texts.length]!
-      const changes: string[] = []
-      for (const row of rows) {
-        changes.push(row.written(values))
-        if (changes.length % rowsAtATime === 0) await new Promise(setImmediate)
+    while (count < most && bytes + values.length < journalBytesPerWrite) {
+      const { at, rows } = groups[count]!
+      const from = pieces.length
+      pieces.push(count++ === 0 ? '' : ',', `{"at":${at},"changes":[`)
+      for (let index = 0; index < rows.length; index++) {
+        if (index > 0) pieces.push(',')
+        rows[index]!.write(pieces, values)
+        if ((index + 1) % rowsAtATime === 0) await new Promise(setImmediate)
       }
-      const text = `{"at":${at},"changes":[${changes.join()}]}`
-      texts.push(text)
-      bytes += text.length
+      pieces.push(']}')
+      for (let index = from; index < pieces.length; index++) bytes += pieces[index]!.length
     }
-    if (texts.length === 0) return
-    const batch = groups.splice(0, texts.length)
-    const text = `{"next":${numbers.last()},"values":${values.json},"groups":[${texts.join()}]}`
+    if (count === 0) return
+    const batch = groups.splice(0, count)
+    const text = `{"next":${numbers.last()},"values":${values.json},"groups":[${pieces.join('')}]}`
     isAppending = true
     try {
       await disk.journal.append(text)
@@ -235,7 +238,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     for (const { rows } of batch) {
       for (const row of rows) {
         const { id } = row
-        journalled.set(id, over(row.row, journalled.get(id)))
+        journalled.set(id, row.row)
         if (isShort && fresh.get(id) === row) fresh.delete(id)
       }
     }
@@ -275,8 +278,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const durablePlace = (id: string): Place | null | undefined => {
-    const places = [journalled.get(id), leaving?.get(id)].map(placeIn)
-    const place = places.find(each => each !== undefined)
+    const place = journalled.place(id) !== undefined ? journalled.place(id) : leaving?.place(id)
     return place === undefined ? disk.place(id) : place
   }
 
@@ -291,11 +293,11 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     checkpointedAt = began
     let done = 0
     leaving = rows
-    journalled = new Map()
+    journalled = new Layer()
     journalBytes = 0
     try {
       for await (const slice of sortedSlices(rows, rowsPerWrite, bytesPerWrite)) {
-        await disk.apply(slice.map(id => tableRow(id, rows.get(id)!, now)))
+        await disk.apply(slice.map(id => tableRow(id, rows, now)))
         done += slice.length
         const early = Math.min(began + (paceMs * done) / rows.size - performance.now(), longestRestMs)
         if (early > 1 && done < rows.size && !closing) await new Promise(resolve => setTimeout(resolve, early))
@@ -306,11 +308,13 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       recent = new Map()
     } catch (error) {
       stuck = { message: (error as StoreUnavailable).message, until: Date.now() + 10 * retryMs }
-      for (const [id, row] of journalled) rows.set(id, over(row, rows.get(id)))
+      for (const id of journalled.keys()) rows.set(id, journalled.get(id)!)
+      journalled.clear()
       journalled = rows
       journalBytes += bytes
     }
     leaving = undefined
+    if (journalled !== rows) rows.clear()
     checkpointing = undefined
     checkpointIfFull()
   }
@@ -488,10 +492,12 @@ function freshOf(groups: readonly Group[]): Map<string, Staged> {
 }
 
 /** What the tables get. A record whose time is over goes, and its place with it. */
-function tableRow(id: string, row: Row, now: number): TableRow {
-  if (typeof row === 'string') return endIn(row) > now ? { id, text: row } : { id, place: null }
-  const kept = alive(row.kept, now)
-  return kept ? { id, text: textOf(kept), place: row.place } : { id, place: null }
+function tableRow(id: string, rows: Layer, now: number): TableRow {
+  const bytes = rows.bytes(id)
+  if (bytes) return endIn(bytes) > now ? { id, text: bytes, place: undefined } : { id, text: undefined, place: null }
+  const { kept, place } = rows.get(id) as Exclude<Row, string>
+  const left = alive(kept, now)
+  return left ? { id, text: textOf(left), place } : { id, text: undefined, place: null }
 }
 
 /** One write: the last number that was given, and the groups with the values that their changes share. */

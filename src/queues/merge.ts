@@ -1,5 +1,6 @@
+import type { Layer } from './layer.js'
 import type { Kept } from './record.js'
-import { keptIn, lengthOf, type Row } from './staged.js'
+import { keptIn, type Row } from './staged.js'
 
 /**
  * The ids of all rows in order, `size` at a time or fewer once their texts have about so many `bytes`: neighbours lie on the
@@ -7,7 +8,7 @@ import { keptIn, lengthOf, type Row } from './staged.js'
  * hold up the event loop.
  */
 export async function* sortedSlices(
-  rows: ReadonlyMap<string, Row>,
+  rows: Pick<Layer, 'keys' | 'lengthOf'>,
   size: number,
   bytes: number
 ): AsyncGenerator<string[]> {
@@ -30,7 +31,7 @@ export async function* sortedSlices(
       const smallest = runs.pop()!
       const id = smallest.pop()!
       slice.push(id)
-      length += lengthOf(rows.get(id)!)
+      length += rows.lengthOf(id)
       if (smallest.length > 0) putBack(runs, smallest)
     }
     yield slice
@@ -51,22 +52,23 @@ function putBack(runs: string[][], run: string[]): void {
 
 /** The table's records with the layers that lie over it, the first layer first, in id order. */
 export function* merged(
-  layers: readonly ReadonlyMap<string, Row>[],
+  layers: readonly Pick<ReadonlyMap<string, Row>, 'keys' | 'get'>[],
   table: Iterable<{ id: string; kept: Kept }>,
   { prefix, after = '' }: { prefix: string; after?: string }
 ): Generator<{ id: string; kept: Kept | undefined }> {
-  const over = new Map<string, Row>()
+  const over = new Map<string, (typeof layers)[number]>()
   for (const layer of layers) {
-    for (const [id, row] of layer) if (id.startsWith(prefix) && id > after && !over.has(id)) over.set(id, row)
+    for (const id of layer.keys()) if (id.startsWith(prefix) && id > after && !over.has(id)) over.set(id, layer)
   }
   const ids = [...over.keys()].sort()
+  const keptOf = (id: string): Kept | undefined => keptIn(over.get(id)!.get(id)!)
   let position = 0
   for (const entry of table) {
     while (position < ids.length && ids[position]! < entry.id) {
       const id = ids[position++]!
-      yield { id, kept: keptIn(over.get(id)!) }
+      yield { id, kept: keptOf(id) }
     }
     if (!over.has(entry.id)) yield entry
   }
-  for (const id of ids.slice(position)) yield { id, kept: keptIn(over.get(id)!) }
+  for (const id of ids.slice(position)) yield { id, kept: keptOf(id) }
 }

@@ -95,8 +95,10 @@ export class Packed implements Kept {
 
 /** A record as the tables have it: when it ends, and its fields as JSON. */
 export function textOf(kept: Kept): string {
-  return `${kept.expiresAt};${kept instanceof Packed ? kept.json : JSON.stringify(kept.fields)}`
+  return textFor(kept.expiresAt, kept instanceof Packed ? kept.json : JSON.stringify(kept.fields))
 }
+
+export const textFor = (expiresAt: number, json: string): string => `${expiresAt};${json}`
 
 /** The record of such a text. */
 export function read(text: string): Kept {
@@ -107,8 +109,12 @@ export function read(text: string): Kept {
   }
 }
 
-export const endIn = (text: string): number => Number(text.slice(0, text.indexOf(';')))
-export const jsonIn = (text: string): string => text.slice(text.indexOf(';') + 1)
+export function endIn(text: string | Buffer): number {
+  const end = text.indexOf(';')
+  return Number(typeof text === 'string' ? text.slice(0, end) : text.toString('latin1', 0, end))
+}
+
+const jsonIn = (text: string): string => text.slice(text.indexOf(';') + 1)
 
 /** Whether a change is one of a record that is not there, and so none. */
 export function isVain({ update }: Change, before: Kept | undefined, now: number): boolean {

@@ -1,5 +1,5 @@
 import { type Change, type Fields, noFields, type Place } from './contract.js'
-import { jsonIn, type Kept, Packed, read, removesNothing, Shared } from './record.js'
+import { type Kept, Packed, read, removesNothing, Shared, textFor } from './record.js'
 
 /**
  * What a change made of a record, until the tables have it. Of many thousands, and so of nearly all, whose place stays as it
@@ -17,18 +17,6 @@ export type Row =
 export const keptIn = (row: Row): Kept | undefined => (typeof row === 'string' ? read(row) : row.kept)
 export const placeIn = (row: Row | undefined): Place | null | undefined =>
   typeof row === 'string' ? undefined : row?.place
-
-/** About how long its text is, as far as that is known without making it. */
-export function lengthOf(row: Row): number {
-  if (typeof row === 'string') return row.length
-  return row.kept instanceof Packed ? row.kept.length : 0
-}
-
-/** A row as it stands over an older one, whose place still counts if the newer one says nothing of it. */
-export function over(row: Row, older: Row | undefined): Row {
-  const place = placeIn(older)
-  return placeIn(row) !== undefined || place === undefined ? row : { kept: keptIn(row), place }
-}
 
 /**
  * A change that is not journalled yet, and what it makes of its record. What is marked in the record meanwhile is only
@@ -97,17 +85,32 @@ export class Staged {
     this.#expiresAt = expiresAt
   }
 
-  /** The change as JSON. What it sets is all of a new record, as a rule: then its text is what is kept from here on. */
-  written(values: SharedValues): string {
+  /**
+   * Adds the change to `pieces`, as JSON. What it sets is all of a new record, as a rule: then its text is what is kept from
+   * here on.
+   */
+  write(pieces: string[], values: SharedValues): void {
     const { set, id, replace, place } = this.#change
-    if (this.#text !== undefined || !this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set)
-      return JSON.stringify(this.change)
-    if (replace && !this.#marks) return this.#withShared(set, values)
+    if (this.#text !== undefined || !this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set) {
+      pieces.push(JSON.stringify(this.change))
+      return
+    }
+    if (replace && !this.#marks) {
+      pieces.push(this.#withShared(set, values))
+      return
+    }
     const marks = this.#marks
-    const expiresAt = marks ? this.#expiresAt : this.#change.expiresAt
-    this.#text = recordText(marks ? this.#expiresAt : this.#kept.expiresAt, JSON.stringify(set), marks)
+    const json = withMarks(JSON.stringify(set), marks)
+    const keptUntil = marks ? this.#expiresAt : this.#kept.expiresAt
     this.#marks = undefined
-    return changeText(id, jsonIn(this.#text), { replace, expiresAt, place })
+    this.#text = textFor(keptUntil, json)
+    pieces.push('{"id":', quoted(id), ',"set":', json)
+    if (replace) pieces.push(',"replace":true')
+    const expiresAt = marks ? keptUntil : this.#change.expiresAt
+    // JSON has no Infinity.
+    if (expiresAt !== undefined) pieces.push(',"expiresAt":', expiresAt === Infinity ? 'null' : String(expiresAt))
+    if (place !== undefined) pieces.push(',"place":', JSON.stringify(place))
+    pieces.push('}')
   }
 
   /** What is owed to several targets, or given up, says the same of the same alerts: that is written and kept once. */
@@ -130,7 +133,7 @@ export class Staged {
     }
     const text = JSON.stringify(own)
     this.#kept = new Packed(text, this.#kept!.expiresAt, names, shared)
-    return changeText(id, text, { same, replace, expiresAt, place })
+    return `{"id":${quoted(id)},"set":${text},${JSON.stringify({ same, replace, expiresAt, place }).slice(1)}`
   }
 
   /** Makes fields of what was marked. New ones: whoever has read the old ones keeps what was read. */
@@ -147,15 +150,6 @@ export class Staged {
     this.#change = { ...this.#change, set, expiresAt: this.#expiresAt }
     this.#kept = { fields, expiresAt: this.#expiresAt }
   }
-}
-
-/** A change as JSON, of which the text of what it sets is there already. Most have an end and nothing else. */
-function changeText(id: string, set: string, rest: Partial<Change> & { readonly same?: object }): string {
-  const { same, replace, expiresAt, place } = rest
-  const head = `{"id":${isPlain(id) ? `"${id}"` : JSON.stringify(id)},"set":${set}`
-  if (!same && !replace && place === undefined && Number.isFinite(expiresAt)) return `${head},"expiresAt":${expiresAt}}`
-  const others = JSON.stringify(rest)
-  return others === '{}' ? `${head}}` : `${head},${others.slice(1)}`
 }
 
 /** Values that several changes of one write to the journal have, each as JSON once; a change has their numbers. */
@@ -186,34 +180,28 @@ export class SharedValues {
 }
 
 /**
- * A record as the tables have it, of a JSON object with more fields; of a field that was marked twice JSON takes the last.
- * Joined, since a text that grows bit by bit stays a chain of its bits, and this one is kept.
+ * A JSON object with more fields; of one that was marked twice JSON takes the last. Joined, since a text that grows bit by bit
+ * stays a chain of its bits, and this one is kept.
  */
-function recordText(expiresAt: number, object: string, marks: readonly unknown[] = []): string {
-  const pieces = new Array<string>((marks.length / 2) * 5 + 4)
-  let count = 0
-  pieces[count++] = String(expiresAt)
-  pieces[count++] = ';'
-  pieces[count++] = object.slice(0, -1)
+function withMarks(object: string, marks: readonly unknown[] | undefined): string {
+  if (!marks) return object
+  const pieces = [object === '{}' ? '{' : object.slice(0, -1)]
   for (let index = 0; index < marks.length; index += 2) {
-    const field = marks[index] as string
     const value = marks[index + 1]
-    const isFirst = index === 0 && object === '{}'
-    if (isPlain(field) && isPlain(value)) {
-      pieces[count++] = isFirst ? '"' : ',"'
-      pieces[count++] = field
-      pieces[count++] = '":"'
-      pieces[count++] = value
-      pieces[count++] = '"'
-    } else pieces[count++] = `${isFirst ? '' : ','}${JSON.stringify(field)}:${JSON.stringify(value)}`
+    if (index > 0 || object !== '{}') pieces.push(',')
+    pieces.push(quoted(marks[index] as string), ':', typeof value === 'string' ? quoted(value) : JSON.stringify(value))
   }
-  pieces[count] = '}'
+  pieces.push('}')
   return pieces.join('')
 }
 
-/** Whether it is a text that needs no escape in JSON, as nearly all are that are marked. */
-function isPlain(value: unknown): value is string {
-  return typeof value === 'string' && /^[ !#-[\]-~]*$/.test(value)
+/** A text as JSON. Nearly all are made of what needs no escape. */
+function quoted(text: string): string {
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index)
+    if (unit < 32 || unit > 126 || unit === 34 || unit === 92) return JSON.stringify(text)
+  }
+  return `"${text}"`
 }
 
 function copyOf(fields: Fields | undefined): Fields {
