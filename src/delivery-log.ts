@@ -31,23 +31,77 @@ interface About {
   readonly fingerprints: readonly string[]
 }
 
-/** One place of the log. It is filled anew when its turn comes again: nothing is made and thrown away per delivery. */
+/** What is known of one delivery. */
 interface Logged {
-  /** How many came before it. */
-  number: number
-  id: string
-  target: string
-  type: string
-  about: About
+  readonly id: string
+  readonly target: string
+  readonly type: string
+  readonly about: About
   /** Those before the one that delivered it. */
-  attempts: Entry['attempts']
-  /** When the attempt that delivered it began; 0 where none did. Plain numbers, as nearly all have just this one. */
-  deliveredAt: number
-  deliveredMs: number
-  statusCode: number | undefined
-  state: DeliveryView['state']
-  finishedAt: number
-  failure: { readonly reason: string; readonly message: string } | undefined
+  readonly attempts: Entry['attempts']
+  /** When the attempt that delivered it began; 0 where none did. */
+  readonly deliveredAt: number
+  readonly deliveredMs: number
+  /** 0: none. */
+  readonly statusCode: number
+  readonly state: DeliveryView['state']
+  readonly finishedAt: number
+  readonly failure: { readonly reason: string; readonly message: string } | undefined
+}
+
+/**
+ * The places of the log, a list for each thing that is known: of thousands that are filled in turn, neighbours then lie side
+ * by side in memory, and nothing is made and thrown away for a delivery.
+ */
+class Places {
+  readonly ids: string[]
+  readonly targets: string[]
+  readonly types: string[]
+  readonly abouts: About[]
+  readonly attempts: Entry['attempts'][]
+  readonly states: Logged['state'][]
+  readonly failures: Logged['failure'][]
+  readonly deliveredAt: Float64Array
+  readonly deliveredMs: Float64Array
+  readonly finishedAt: Float64Array
+  readonly statusCodes: Uint16Array
+
+  constructor(capacity: number) {
+    this.ids = new Array(capacity).fill('')
+    this.targets = new Array(capacity).fill('')
+    this.types = new Array(capacity).fill('')
+    this.abouts = new Array(capacity).fill(nothing)
+    this.attempts = new Array(capacity).fill([])
+    this.states = new Array(capacity).fill('nothing')
+    this.failures = new Array(capacity).fill(undefined)
+    this.deliveredAt = new Float64Array(capacity)
+    this.deliveredMs = new Float64Array(capacity)
+    this.finishedAt = new Float64Array(capacity)
+    this.statusCodes = new Uint16Array(capacity)
+  }
+
+  at(place: number): Logged {
+    return {
+      id: this.ids[place]!,
+      target: this.targets[place]!,
+      type: this.types[place]!,
+      about: this.abouts[place]!,
+      attempts: this.attempts[place]!,
+      deliveredAt: this.deliveredAt[place]!,
+      deliveredMs: this.deliveredMs[place]!,
+      statusCode: this.statusCodes[place]!,
+      state: this.states[place]!,
+      finishedAt: this.finishedAt[place]!,
+      failure: this.failures[place]
+    }
+  }
+
+  /** The attempt that delivered it. */
+  delivered(place: number, { attemptedAt, attemptMs }: Job, statusCode = 0): void {
+    this.deliveredAt[place] = attemptedAt
+    this.deliveredMs[place] = attemptMs
+    this.statusCodes[place] = statusCode
+  }
 }
 
 /** Fingerprints that are remembered of one notification. */
@@ -62,9 +116,9 @@ const short = (text: string): string =>
 
 /** It is written to several times per publish and seldom read: views are built at reading. */
 export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions): DeliveryLog {
-  const ring: Logged[] = []
-  /** Those that are owed, the only ones that can still change. */
-  const owed = new Map<string, Logged>()
+  const places = new Places(capacity)
+  /** Where those are that are owed, the only ones that can still change. */
+  const owed = new Map<string, number>()
   let written = 0
   let lastAlerts: readonly Sequenced[] | undefined
   let lastAbout = nothing
@@ -78,35 +132,33 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
   }
 
   /** The entry's place, or the place of the oldest. */
-  const placeOf = (id: string): Logged => {
+  const placeOf = (id: string): number => {
     const known = owed.size > 0 ? owed.get(id) : undefined
-    if (known) return known
-    const place = written % capacity
-    const logged = (ring[place] ??= blank())
-    if (logged.state === 'queued') owed.delete(logged.id)
-    logged.number = written++
-    return logged
+    if (known !== undefined) return known
+    const place = written++ % capacity
+    if (places.states[place] === 'queued') owed.delete(places.ids[place]!)
+    return place
   }
 
-  const put = (entry: Entry, state: Logged['state'], failure: Logged['failure']): Logged => {
-    const logged = placeOf(entry.id)
-    if (state === 'queued') owed.set(entry.id, logged)
+  const put = (entry: Entry, state: Logged['state'], failure: Logged['failure']): number => {
+    const place = placeOf(entry.id)
+    if (state === 'queued') owed.set(entry.id, place)
     else if (owed.size > 0) owed.delete(entry.id)
-    logged.id = entry.id
-    logged.target = entry.target
-    logged.type = entry.type
-    logged.about = rememberedAbout(entry)
-    logged.attempts = entry.attempts
-    logged.deliveredAt = 0
-    logged.state = state
-    logged.finishedAt = now()
-    logged.failure = failure
-    return logged
+    places.ids[place] = entry.id
+    places.targets[place] = entry.target
+    places.types[place] = entry.type
+    places.abouts[place] = rememberedAbout(entry)
+    places.attempts[place] = entry.attempts
+    places.deliveredAt[place] = 0
+    places.states[place] = state
+    places.finishedAt[place] = now()
+    places.failures[place] = failure
+    return place
   }
 
-  /** Newest first, from the one with that number. */
-  function* from(number: number): Generator<Logged> {
-    for (let each = number; each >= Math.max(written - capacity, 0); each--) yield ring[each % capacity]!
+  /** Numbers of deliveries, newest first, from that one on. */
+  function* from(number: number): Generator<number> {
+    for (let each = number; each >= Math.max(written - capacity, 0); each--) yield each
   }
 
   return {
@@ -116,21 +168,21 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       if (result.kind !== 'refused') {
         const failure =
           result.kind === 'nothing' ? whyNothing[result.step] : result.kind === 'delivered' ? undefined : result.failure
-        const logged = put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
-        if (result.kind === 'delivered') tookPlace(logged, job, result.statusCode)
+        const place = put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
+        if (result.kind === 'delivered') places.delivered(place, job, result.statusCode)
       }
       for (const { id } of job.folded) {
         const waiting = owed.get(id)
-        if (!waiting || id === job.entry.id) continue
+        if (waiting === undefined || id === job.entry.id) continue
         owed.delete(id)
-        waiting.finishedAt = now()
+        places.finishedAt[waiting] = now()
         if (result.kind === 'delivered') {
-          waiting.state = 'delivered'
-          waiting.failure = undefined
-          tookPlace(waiting, job, result.statusCode)
+          places.states[waiting] = 'delivered'
+          places.failures[waiting] = undefined
+          places.delivered(waiting, job, result.statusCode)
         } else {
-          waiting.state = 'nothing'
-          waiting.failure = { reason: 'merged', message: `it goes on as delivery ${job.entry.id}` }
+          places.states[waiting] = 'nothing'
+          places.failures[waiting] = { reason: 'merged', message: `it goes on as delivery ${job.entry.id}` }
         }
       }
     },
@@ -138,20 +190,22 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
       if (result === 'queued') put(entry, 'queued', entry.failure)
     },
     buried(letter) {
-      put(letter, 'refused', letter.failure).finishedAt = letter.buried_at
+      places.finishedAt[put(letter, 'refused', letter.failure)] = letter.buried_at
     },
     get(id) {
-      for (const logged of from(written - 1)) if (logged.id === id) return viewOf(logged)
+      for (const number of from(written - 1))
+        if (places.ids[number % capacity] === id) return viewOf(places.at(number % capacity))
       return undefined
     },
     list({ state, target, fingerprint, cursor, limit = pageSize }) {
       const items: DeliveryView[] = []
-      for (const logged of from(cursor === undefined ? written - 1 : Math.min(numberOf(cursor), written) - 1)) {
-        if (state !== undefined && logged.state !== state) continue
-        if (target !== undefined && logged.target !== target) continue
-        if (fingerprint !== undefined && !logged.about.fingerprints.includes(fingerprint)) continue
-        if (items.length === limit) return { items, next_cursor: cursorOf(logged.number + 1) }
-        items.push(viewOf(logged))
+      for (const number of from(cursor === undefined ? written - 1 : Math.min(numberOf(cursor), written) - 1)) {
+        const place = number % capacity
+        if (state !== undefined && places.states[place] !== state) continue
+        if (target !== undefined && places.targets[place] !== target) continue
+        if (fingerprint !== undefined && !places.abouts[place]!.fingerprints.includes(fingerprint)) continue
+        if (items.length === limit) return { items, next_cursor: cursorOf(number + 1) }
+        items.push(viewOf(places.at(place)))
       }
       return { items, next_cursor: null }
     }
@@ -162,7 +216,6 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
 export function deliveryView(entry: Entry | DeadLetter): DeliveryView {
   const buriedAt = 'buried_at' in entry ? entry.buried_at : undefined
   return viewOf({
-    ...blank(),
     id: entry.id,
     target: entry.target,
     type: entry.type,
@@ -170,7 +223,10 @@ export function deliveryView(entry: Entry | DeadLetter): DeliveryView {
     attempts: entry.attempts,
     state: buriedAt === undefined ? 'queued' : 'refused',
     finishedAt: buriedAt ?? 0,
-    failure: entry.failure
+    failure: entry.failure,
+    deliveredAt: 0,
+    deliveredMs: 0,
+    statusCode: 0
   })
 }
 
@@ -185,13 +241,6 @@ function aboutOf({ alerts, publish_id, accepted_at }: Entry): About {
   }
 }
 
-/** The attempt that delivered it. */
-function tookPlace(logged: Logged, { attemptedAt, attemptMs }: Job, statusCode: number | undefined): void {
-  logged.deliveredAt = attemptedAt
-  logged.deliveredMs = attemptMs
-  logged.statusCode = statusCode
-}
-
 /** Why a target was told nothing, by the step that the delivery ended with. */
 const whyNothing = {
   superseded: { reason: 'superseded', message: 'it ended before the target had heard of it' },
@@ -200,23 +249,6 @@ const whyNothing = {
 }
 
 const nothing: About = { publishId: '', acceptedAt: 0, alertName: '', status: 'resolved', count: 0, fingerprints: [] }
-
-function blank(): Logged {
-  return {
-    number: 0,
-    id: '',
-    target: '',
-    type: '',
-    about: nothing,
-    attempts: [],
-    deliveredAt: 0,
-    deliveredMs: 0,
-    statusCode: undefined,
-    state: 'nothing',
-    finishedAt: 0,
-    failure: undefined
-  }
-}
 
 const cursorOf = (number: number): string => Buffer.from(String(number)).toString('base64url')
 

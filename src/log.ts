@@ -132,12 +132,14 @@ function levelOf(result: PublishResult, verdict: Verdict): 'info' | 'warn' | 'er
   return lost && verdict.status >= 500 ? 'error' : 'warn'
 }
 
+/** What is undefined is not written. */
 function fieldsOf(result: PublishResult, verdict: Verdict, { notification: { alerts } }: Accepted) {
   return {
     publish_id: result.publish_id,
-    ...(alerts.length === 1 ? { alert_fingerprint: alerts[0]!.fingerprint } : { alert_count: alerts.length }),
+    alert_fingerprint: alerts.length === 1 ? alerts[0]!.fingerprint : undefined,
+    alert_count: alerts.length === 1 ? undefined : alerts.length,
     status: verdict.status,
-    ...('code' in verdict ? { code: verdict.code } : {}),
+    code: 'code' in verdict ? verdict.code : undefined,
     total_targets: result.total_targets,
     success_count: result.success_count,
     failure_count: result.failure_count,

@@ -101,6 +101,21 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
     }
   }
 
+  /** Whether all that matters is read, decided and written before anybody else gets a turn. */
+  const isAtOnce = ({ accepted }: PublishRequest): boolean =>
+    !store.shared && accepted.notification.alerts.length <= readAtOnce
+
+  /** What is recorded, in the order of `idsOf`. Of a key nothing is while nothing is of its alerts, which are kept for longer. */
+  function recordsOf(request: PublishRequest, key: string | undefined): (Fields | undefined)[] {
+    const ids = idsOf(request, key)
+    const { length } = request.accepted.notification.alerts
+    if (request.accepted.source !== 'alertmanager') return store.read(ids) as (Fields | undefined)[]
+    const records = store.read(ids.slice(0, length)) as (Fields | undefined)[]
+    const [ofKey] = records.includes(undefined) ? [] : (store.read(ids.slice(length)) as (Fields | undefined)[])
+    records.push(ofKey)
+    return records
+  }
+
   interface Found {
     readonly key: string | undefined
     readonly at: number
@@ -144,6 +159,8 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
       id: ledgerId(key),
       set: { m: known },
       replace: before !== undefined && round !== before.round,
+      // Where nothing comes between, it need not be looked for once more.
+      anew: ofKey === undefined && isAtOnce(request),
       expiresAt
     })
     const chosen = chosenOf(request)
@@ -177,15 +194,14 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
   return {
     admit(request, at) {
       const key = keyOf(request)
-      if (store.shared || request.accepted.notification.alerts.length > readAtOnce) {
+      if (!isAtOnce(request)) {
         const admitted =
           store.shared && key !== undefined ? alone(key, () => slowly(request, key, at)) : slowly(request, key, at)
         return admitted.catch(error => without(error, at))
       }
       try {
         latest = store.next() as number
-        const records = store.read(idsOf(request, key)) as (Fields | undefined)[]
-        return decide(request, { key, at, seq: latest, records, isAway: false })
+        return decide(request, { key, at, seq: latest, records: recordsOf(request, key), isAway: false })
       } catch (error) {
         return without(error, at)
       }

@@ -27,14 +27,14 @@ import { isMany, turn } from './turn.js'
 export interface PublishRequest {
   readonly accepted: Accepted
   readonly scope: Scope
-  readonly names?: readonly string[]
+  readonly names?: readonly string[] | undefined
   readonly options: EffectiveOptions
   /** The body as it came: part of the key that the caller chose. */
   readonly bytes: Buffer
-  readonly idempotencyKey?: string
+  readonly idempotencyKey?: string | undefined
   /** Tells the Alertmanagers of an HA pair apart. */
   readonly sender: string
-  readonly traceparent?: string
+  readonly traceparent?: string | undefined
   /** Asked for by hand: no filter keeps it from its targets. */
   readonly unfiltered?: boolean
   /** Calls back, at most once, when the caller hangs up before the answer. */

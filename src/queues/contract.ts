@@ -12,6 +12,8 @@ export interface Change {
    * with `Overtaken`. Only where the store is shared, and not for what is noted.
    */
   readonly was?: Fields
+  /** Whoever makes it knows that there is no such record: none need be looked for. */
+  readonly anew?: boolean
   /** Changes nothing where there is no record. Not with `replace`. */
   readonly update?: boolean
   /** Removes the record and its place in every index. */

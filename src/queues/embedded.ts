@@ -469,8 +469,8 @@ const keptOf = (seen: Kept | typeof nothing): Kept | undefined => (seen === noth
 const isNotes = ({ waiting }: Group): boolean => waiting.length === 0
 
 /** Whether nothing of what a record was stays. */
-const isWhole = ({ replace, expiresAt, place }: Change): boolean =>
-  replace === true && expiresAt !== undefined && place !== undefined
+const isWhole = ({ anew, replace, expiresAt, place }: Change): boolean =>
+  anew === true || (replace === true && expiresAt !== undefined && place !== undefined)
 
 /** Undefined: the place stays as it is on disk. A new end is written beside the place, so it counts as a change. */
 function placeAfter(

@@ -172,10 +172,10 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       options,
       bytes,
       sender: request.ip,
-      ...(names ? { names } : {}),
+      names,
       // An empty one is what a variable without a value makes: it stands for no body.
-      ...(typeof idempotencyKey === 'string' && idempotencyKey !== '' ? { idempotencyKey } : {}),
-      ...(typeof traceparent === 'string' && isTraceparent(traceparent) ? { traceparent } : {}),
+      idempotencyKey: typeof idempotencyKey === 'string' && idempotencyKey !== '' ? idempotencyKey : undefined,
+      traceparent: typeof traceparent === 'string' && isTraceparent(traceparent) ? traceparent : undefined,
       onGone: callback => {
         if (raw.destroyed) callback()
         gone = callback
