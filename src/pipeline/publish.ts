@@ -37,6 +37,8 @@ export interface PublishRequest {
   readonly traceparent?: string | undefined
   /** Asked for by hand: no filter keeps it from its targets. */
   readonly unfiltered?: boolean
+  /** When all of the body was there, in milliseconds since the epoch: what its caller waits for counts from then. Default: now. */
+  readonly arrivedAt?: number
   /** Calls back, at most once, when the caller hangs up before the answer. */
   onGone(callback: () => void): void
 }
@@ -164,9 +166,9 @@ export function createPublish(deps: PublishDeps): Publish {
     return { kind: 'published', result, verdict, answered: () => admissions.answered(admission, verdict) }
   }
 
-  function endsOf({ accepted, options }: PublishRequest, acceptedAt: number, targets: number): Ends {
+  function endsOf({ accepted, arrivedAt, options }: PublishRequest, acceptedAt: number, targets: number): Ends {
     const until = acceptedAt + publishTimeoutMs(options, targets)
-    return { until, ackAt: accepted.source === 'api' ? Number.POSITIVE_INFINITY : acceptedAt + waitMs }
+    return { until, ackAt: accepted.source === 'api' ? Number.POSITIVE_INFINITY : (arrivedAt ?? acceptedAt) + waitMs }
   }
 
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */

@@ -78,7 +78,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   let fresh = new Map<string, Staged>()
   let journalled = new Layer()
   let leaving: Layer | undefined
-  /** What was read from the tables of late, also that there was nothing; none of it has been changed since. */
+  /** What was read of late of what is journalled, also that there was nothing; none of it has been changed since. */
   let recent = new Map<string, Kept | typeof nothing>()
   let mostRecent = recentAtRest
 
@@ -110,10 +110,11 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     return seen ? keptOf(seen) : lookFor(id, fresh.get(id))
   }
 
-  /** The same for what was not read of late; `row`: what has not been journalled yet. */
-  const lookFor = (id: string, row = older(id)): Kept | undefined => {
-    if (row) return keptIn(row)
-    const kept = disk.read(id)
+  /** The same for what was not read of late; `staged`: what has not been journalled yet. */
+  const lookFor = (id: string, staged: Staged | undefined): Kept | undefined => {
+    if (staged) return staged.kept
+    const row = older(id)
+    const kept = row ? keptIn(row) : disk.read(id)
     if (recent.size >= mostRecent) recent = new Map()
     recent.set(id, kept ?? nothing)
     return kept

@@ -148,6 +148,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
   )
 
   async function publish(request: FastifyRequest, reply: FastifyReply, scope: Scope): Promise<FastifyReply> {
+    const arrivedAt = deps.now()
     let bytes: Buffer
     let asked: Asked
     try {
@@ -171,6 +172,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
       scope,
       options,
       bytes,
+      arrivedAt,
       sender: request.ip,
       names,
       // An empty one is what a variable without a value makes: it stands for no body.
