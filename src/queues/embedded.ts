@@ -1,13 +1,12 @@
-import { getHeapStatistics } from 'node:v8'
 import { mapped } from '../mapped.js'
 import { type Change, oneField, type Place, type Store, StoreUnavailable } from './contract.js'
-import { keyOf, openDisk, type TableRow } from './disk.js'
+import { keyOf, openDisk } from './disk.js'
 import { dueIndex } from './due.js'
-import { Layer } from './layer.js'
+import { openDurable } from './durable.js'
 import { localHold } from './memory.js'
-import { merged, sortedSlices } from './merge.js'
-import { alive, changed, counter, endIn, isVain, type Kept, textOf } from './record.js'
-import { keptIn, type Row, SharedValues, Staged } from './staged.js'
+import { merged } from './merge.js'
+import { alive, changed, counter, isVain, type Kept } from './record.js'
+import { SharedValues, Staged } from './staged.js'
 
 export interface EmbeddedOptions {
   readonly dir: string
@@ -39,26 +38,11 @@ const gapMs = 4
 const rowsAtOnce = 200
 /** Who waits joins a group that has fewer rows than these. */
 const rowsPerGroup = 100
+/** Places that are moved in one write. */
+const hastenedAtOnce = 1_000
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
-/** What the tables lack is in memory, and read again at the next start: where there is little of that, less of it. */
-const checkpointBytes = Math.min(32_000_000, getHeapStatistics().heap_size_limit / 32)
-const recordsPerCheckpoint = Math.min(100_000, checkpointBytes / 320)
-/**
- * A checkpoint is spread over such a share of the time that it took to fill the journal, and over so many milliseconds at
- * most, with rests of at most so many: in one go it would have everybody wait again and again while very much is owed.
- */
-const checkpointShare = 0.7
-const longestCheckpointMs = 6_000
-const longestRestMs = 100
-/** What the tables do not have is held in memory, and read at the next start. */
-const mostJournalBytes = 4 * checkpointBytes
-/** Each write to the tables ends in an fsync. The more rows, the more of them are neighbours, whose page is written once. */
-const rowsPerWrite = 1_000
-const bytesPerWrite = 1_000_000
-const recentAtRest = 500
 const maxUnwritten = 20_000
-const nothing = Symbol('nothing')
 /** A page of a list ends after so long, however little is on it. */
 const listMs = 20
 /** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
@@ -70,64 +54,39 @@ const retryMs = 1_000
  * into what is not journalled yet, then into what is not in the tables yet, then into the tables. Values must be JSON.
  */
 export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
-  const { dir, noteDelayMs = 50, checkpointRecords = recordsPerCheckpoint, sweepMs = 1_000 } = options
+  const { dir, noteDelayMs = 50, checkpointRecords, sweepMs = 1_000 } = options
   const disk = await openDisk(dir)
   const index = dueIndex()
 
-  /** Records by how far they have come: not durable yet; in the journal; from there on their way into the tables. */
-  let fresh = new Map<string, Staged>()
-  let journalled = new Layer()
-  let leaving: Layer | undefined
-  /** What was read of late of what is journalled, also that there was nothing; none of it has been changed since. */
-  let recent = new Map<string, Kept | typeof nothing>()
-  let mostRecent = recentAtRest
+  const durable = openDurable(disk, { checkpointRecords, lastNumber: () => numbers.last() })
 
+  /** Records that have changed, as far as that is not durable yet. */
+  let fresh = new Map<string, Staged>()
   let groups: Group[] = []
   /** The last group while it is not being journalled: what is of its sort joins it, and one record has one row there. */
   let open: Group | undefined
-  /** What the tables do not have yet. */
-  let journalBytes = 0
   let running: Promise<void> | undefined
   let writtenAt = -Infinity
   /** Whether several waited for the last write. */
   let isBusy = false
-  let isAppending = false
-  let checkpointing: Promise<void> | undefined
-  /** The tables could not be written. The journal goes on without them for a while. */
-  let stuck: { readonly message: string; readonly until: number } | undefined
   let timer: NodeJS.Timeout | undefined
   let failure: { readonly message: string; readonly at: number } | undefined
   let lost = 0
-  let closing = false
   let closed = false
-  let checkpointedAt = performance.now()
   let swept: string | undefined
 
-  const older = (id: string): Row | undefined => journalled.get(id) ?? leaving?.get(id)
-
   const lookup = (id: string): Kept | undefined => {
-    const seen = recent.get(id)
-    return seen ? keptOf(seen) : lookFor(id, fresh.get(id))
-  }
-
-  /** The same for what was not read of late; `staged`: what has not been journalled yet. */
-  const lookFor = (id: string, staged: Staged | undefined): Kept | undefined => {
-    if (staged) return staged.kept
-    const row = older(id)
-    const kept = row ? keptIn(row) : disk.read(id)
-    if (recent.size >= mostRecent) recent = new Map()
-    recent.set(id, kept ?? nothing)
-    return kept
+    const staged = fresh.get(id)
+    return staged ? staged.kept : durable.kept(id)
   }
 
   /** Makes a change visible. It is durable once its group has been journalled. */
   const stage = (group: Group, change: Change) => {
     const id = keyOf(change.id)
-    const seen = recent.get(id)
-    const row = seen ? undefined : fresh.get(id)
+    const row = fresh.get(id)
     if (row?.group === group && row.takes(change) && !movesEnd(id, change)) return row.add(change)
     // Who replaces all of a record says nothing of it: most are new, and to look for those costs more than to write them.
-    const before = isWhole(change) ? undefined : seen ? keptOf(seen) : lookFor(id, row)
+    const before = isWhole(change) ? undefined : row ? row.kept : durable.kept(id)
     if (isVain(change, before, group.at)) return
     const kept = changed(before, change, group.at)
     const expired = before !== undefined && !alive(before, group.at)
@@ -135,7 +94,6 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const current = before && index.get(id)
     const staged = new Staged(id, group, change, kept, placeAfter(change, kept, { expired, current }))
     fresh.set(id, staged)
-    recent.delete(id)
     group.rows.push(staged)
     if (staged.place !== undefined) index.set(id, staged.place, kept?.expiresAt)
   }
@@ -218,31 +176,21 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (count === 0) return
     const batch = groups.splice(0, count)
     const text = `{"next":${numbers.last()},"values":${values.json},"groups":[${pieces.join('')}]}`
-    isAppending = true
     try {
-      await disk.journal.append(text)
+      await durable.append(text, rowsOf(batch))
     } catch (error) {
       return putBack(batch, error as StoreUnavailable)
-    } finally {
-      isAppending = false
     }
     // If there is room again here, there is for the tables: they are tried anew.
-    if (failure) stuck = failure = undefined
-    journalBytes += text.length
+    if (failure) durable.retry()
+    failure = undefined
     settle(batch)
-    checkpointIfFull()
   }
 
   const settle = (batch: readonly Group[]) => {
     // A map that is emptied one by one leaves old tables behind, and what was in them with those: a new one is cheaper.
     const isShort = batch.length < groups.length
-    for (const { rows } of batch) {
-      for (const row of rows) {
-        const { id } = row
-        journalled.set(id, row.row)
-        if (isShort && fresh.get(id) === row) fresh.delete(id)
-      }
-    }
+    if (isShort) for (const row of rowsOf(batch)) if (fresh.get(row.id) === row) fresh.delete(row.id)
     if (!isShort) fresh = freshOf(groups)
     const waiting = batch.flatMap(group => group.waiting)
     isBusy = waiting.length > 1
@@ -270,62 +218,12 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     const ids = new Set(groups.flatMap(group => group.rows.map(row => row.id)))
     groups = []
     fresh = new Map()
-    for (const id of ids) index.set(id, durablePlace(id) ?? null, lookup(id)?.expiresAt)
+    for (const id of ids) index.set(id, durable.place(id) ?? null, lookup(id)?.expiresAt)
     for (const { rows, at } of kept) {
       const changes = rows.map(({ change }) => change)
       restage(changes, at)
     }
     for (const { reject } of failed) reject(error)
-  }
-
-  const durablePlace = (id: string): Place | null | undefined => {
-    const place = journalled.place(id) !== undefined ? journalled.place(id) : leaving?.place(id)
-    return place === undefined ? disk.place(id) : place
-  }
-
-  /** Brings the tables up to date with the journal, in slices between which everything else goes on. */
-  const checkpoint = async (): Promise<void> => {
-    const rows = journalled
-    const upTo = disk.journal.turn()
-    const now = Date.now()
-    const bytes = journalBytes
-    const began = performance.now()
-    const paceMs = Math.min((began - checkpointedAt) * checkpointShare, longestCheckpointMs)
-    checkpointedAt = began
-    let done = 0
-    leaving = rows
-    journalled = new Layer()
-    journalBytes = 0
-    try {
-      for await (const slice of sortedSlices(rows, rowsPerWrite, bytesPerWrite)) {
-        await disk.apply(slice.map(id => tableRow(id, rows, now)))
-        done += slice.length
-        const early = Math.min(began + (paceMs * done) / rows.size - performance.now(), longestRestMs)
-        if (early > 1 && done < rows.size && !closing) await new Promise(resolve => setTimeout(resolve, early))
-      }
-      await disk.settled(numbers.last())
-      await disk.journal.forget(upTo)
-      stuck = undefined
-      recent = new Map()
-    } catch (error) {
-      stuck = { message: (error as StoreUnavailable).message, until: Date.now() + 10 * retryMs }
-      for (const id of journalled.keys()) rows.set(id, journalled.get(id)!)
-      journalled.clear()
-      journalled = rows
-      journalBytes += bytes
-    }
-    leaving = undefined
-    if (journalled !== rows) rows.clear()
-    checkpointing = undefined
-    checkpointIfFull()
-  }
-
-  const checkpointIfFull = () => {
-    // What is being appended is not yet among what is journalled, so its file must outlive a checkpoint that begins now:
-    // the one that begins behind it forgets that file.
-    if (isAppending) return
-    const full = journalled.size >= checkpointRecords || journalBytes >= checkpointBytes
-    if (full && !closed && !(stuck && Date.now() < stuck.until)) checkpointing ??= checkpoint()
   }
 
   /** Looks at some records in turn, for at most 5 ms, and drops those whose time is over; all of them within an hour. */
@@ -336,7 +234,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     let left = Math.max(1_000, (disk.size() * sweepMs) / 3_600_000)
     let last: string | undefined
     for (const { id, expiresAt } of disk.ends(swept)) {
-      if (expiresAt <= now && !(fresh.get(id) ?? older(id))) drops.push({ id, drop: true })
+      if (expiresAt <= now && !fresh.has(id) && !durable.isAhead(id)) drops.push({ id, drop: true })
       last = id
       if (--left <= 0 || performance.now() > until) break
       last = undefined
@@ -362,9 +260,10 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     if (changes.length === 0) return
     const now = Date.now()
     if (failure && now - failure.at < retryMs) throw new StoreUnavailable(failure.message)
-    if (stuck && journalBytes > mostJournalBytes) {
-      checkpointIfFull()
-      throw new StoreUnavailable(stuck.message)
+    const problem = durable.problem()
+    if (problem?.isFull) {
+      durable.checkpointIfFull()
+      throw new StoreUnavailable(problem.message)
     }
     const { promise, resolve, reject } = withResolvers()
     stageAll(changes, { resolve, reject })
@@ -381,21 +280,23 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   for (const { id, place, expiresAt } of disk.places()) index.set(id, place, expiresAt)
   let last = disk.lastNumber()
+  let length = 0
   for (const text of disk.journal.texts()) {
     const entry = JSON.parse(text) as JournalEntry
     for (const { at, changes } of entry.groups) {
       const made = changes.map(change => asMade(change, entry.values))
       restage(made, at)
     }
-    journalBytes += text.length
+    length += text.length
     last = Math.max(last, entry.next)
   }
-  settle(groups)
+  durable.recovered(length, rowsOf(groups))
   groups = []
+  fresh = new Map()
   const numbers = counter(last)
   const sweeper = setInterval(sweep, sweepMs).unref()
   // The one before may have been closed before it came to that, and who writes nothing more would never come to it.
-  checkpointIfFull()
+  durable.checkpointIfFull()
 
   return {
     backend: 'embedded',
@@ -404,9 +305,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     interruptedAt: disk.interruptedAt,
     read(ids) {
       const now = Date.now()
-      // Who reads many at once changes them next, as a rule, which looks at them again.
-      if (recent.size > recentAtRest) recent = new Map()
-      mostRecent = recentAtRest + ids.length
+      durable.expect(ids.length)
       return mapped(ids, id => alive(lookup(keyOf(id)), now)?.fields)
     },
     write,
@@ -419,8 +318,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     earliest: () => places().earliest(),
     async hasten(target, dueAt) {
       const ids = places().hasten(target, dueAt)
-      for (let start = 0; start < ids.length; start += rowsPerWrite) {
-        const moved = ids.slice(start, start + rowsPerWrite).map(id => ({ id, place: index.get(id) }))
+      for (let start = 0; start < ids.length; start += hastenedAtOnce) {
+        const moved = ids.slice(start, start + hastenedAtOnce).map(id => ({ id, place: index.get(id) }))
         await write(moved.filter(({ place }) => place?.target === target))
       }
     },
@@ -432,7 +331,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       await new Promise(setImmediate)
       const now = Date.now()
       const found: { id: string; fields: Kept['fields'] }[] = []
-      const layers = [fresh, journalled, ...(leaving ? [leaving] : [])]
+      const layers = [fresh, ...durable.layers()]
       const until = performance.now() + listMs
       for (const { id, kept } of merged(layers, disk.range(prefix, after), { prefix, after })) {
         if (found.length >= limit || (found.length > 0 && performance.now() > until)) break
@@ -445,7 +344,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
       backend: 'embedded',
       available: failure === undefined,
       warnings: [
-        ...new Set([failure, stuck].flatMap(problem => problem?.message ?? [])),
+        ...new Set([failure, durable.problem()].flatMap(problem => problem?.message ?? [])),
         ...(lost > 0 ? [`${lost} outcomes were lost while the queue directory could not be written`] : [])
       ],
       unwritten: failure ? groups.reduce((sum, group) => sum + group.rows.length, 0) : 0
@@ -453,19 +352,17 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     async close() {
       if (closed) return
       clearInterval(sweeper)
-      closing = true
       // Whoever opens it next shall not have much to read: a checkpoint that is due is waited for, too.
       do {
         await flush()
-        await checkpointing
-      } while (running || checkpointing || (groups.length > 0 && !failure))
+        await durable.hurry()
+      } while (running || (groups.length > 0 && !failure))
       closed = true
+      durable.stop()
       await disk.close()
     }
   }
 }
-
-const keptOf = (seen: Kept | typeof nothing): Kept | undefined => (seen === nothing ? undefined : seen)
 
 const isNotes = ({ waiting }: Group): boolean => waiting.length === 0
 
@@ -485,20 +382,11 @@ function placeAfter(
   return change.expiresAt === undefined ? undefined : current
 }
 
+const rowsOf = (groups: readonly Group[]): Staged[] => groups.flatMap(({ rows }) => rows)
+
 /** The last row of every record among those that are not journalled. */
 function freshOf(groups: readonly Group[]): Map<string, Staged> {
-  const fresh = new Map<string, Staged>()
-  for (const { rows } of groups) for (const row of rows) fresh.set(row.id, row)
-  return fresh
-}
-
-/** What the tables get. A record whose time is over goes, and its place with it. */
-function tableRow(id: string, rows: Layer, now: number): TableRow {
-  const bytes = rows.bytes(id)
-  if (bytes) return endIn(bytes) > now ? { id, text: bytes, place: undefined } : { id, text: undefined, place: null }
-  const { kept, place } = rows.get(id) as Exclude<Row, string>
-  const left = alive(kept, now)
-  return left ? { id, text: textOf(left), place } : { id, text: undefined, place: null }
+  return new Map(rowsOf(groups).map(row => [row.id, row]))
 }
 
 /** One write: the last number that was given, and the groups with the values that their changes share. */

@@ -18,6 +18,10 @@ export class Layer {
     return this.#rows.keys()
   }
 
+  has(id: string): boolean {
+    return this.#rows.has(id)
+  }
+
   get(id: string): Row | undefined {
     const row = this.#rows.get(id)
     return typeof row === 'number' ? this.#texts.at(row) : row
