@@ -70,6 +70,7 @@ export function publishTimeoutMs(options: EffectiveOptions, targets: number): nu
 }
 
 const readOptions = reader(PublishOptions)
+const optionNames = Object.keys(PublishOptions.properties)
 
 /** Options as they stand in a body. */
 export function optionsFromBody(raw: unknown): Reading<PublishOptions> {
@@ -81,7 +82,7 @@ export function optionsFromBody(raw: unknown): Reading<PublishOptions> {
 /** Options as they stand in a query string, where everything is text. Other parameters are left alone. */
 export function optionsFromQuery(query: Readonly<Record<string, unknown>>): Reading<PublishOptions> {
   const asked: Record<string, unknown> = {}
-  for (const name of Object.keys(PublishOptions.properties)) {
+  for (const name of optionNames) {
     const text = query[name]
     if (text !== undefined)
       asked[name] = text === 'true' ? true : text === 'false' ? false : /^\d+$/.test(String(text)) ? Number(text) : text
