@@ -4,7 +4,7 @@ import type { Disk, TableRow } from './disk.js'
 import { Layer } from './layer.js'
 import { sortedSlices } from './merge.js'
 import { alive, endIn, type Kept, textOf } from './record.js'
-import { keptIn, type Row, type Staged } from './staged.js'
+import { keptIn, type Staged } from './staged.js'
 
 export interface DurableOptions {
   /** After so many changed records the tables are brought up to date. Default 100,000, less where memory is short. */
@@ -94,8 +94,8 @@ export function openDurable(disk: Disk, options: DurableOptions): Durable {
     journalled = new Layer()
     journalBytes = 0
     try {
-      for await (const slice of sortedSlices(rows, rowsPerWrite, bytesPerWrite)) {
-        await disk.apply(slice.map(id => tableRow(id, rows, now)))
+      for await (const slice of sortedSlices(rows, rowsPerWrite)) {
+        await apply(slice, rows, now)
         done += slice.length
         const early = Math.min(began + (paceMs * done) / rows.size - performance.now(), longestRestMs)
         if (early > 1 && done < rows.size && !isHurried) await new Promise(resolve => setTimeout(resolve, early))
@@ -116,6 +116,22 @@ export function openDurable(disk: Disk, options: DurableOptions): Durable {
     }
     checkpointing = undefined
     checkpointIfFull()
+  }
+
+  /** Rows of a megabyte go into the tables one at a time: each write keeps all that it has in memory. */
+  async function apply(ids: readonly string[], rows: Layer, now: number): Promise<void> {
+    let writing: TableRow[] = []
+    let bytes = 0
+    for (const id of ids) {
+      const row = tableRow(id, rows, now)
+      writing.push(row)
+      bytes += row.text?.length ?? 0
+      if (bytes < bytesPerWrite) continue
+      await disk.apply(writing)
+      writing = []
+      bytes = 0
+    }
+    if (writing.length > 0) await disk.apply(writing)
   }
 
   function checkpointIfFull(): void {
@@ -197,9 +213,9 @@ export function openDurable(disk: Disk, options: DurableOptions): Durable {
 
 /** What the tables get. A record whose time is over goes, and its place with it. */
 function tableRow(id: string, rows: Layer, now: number): TableRow {
-  const bytes = rows.bytes(id)
-  if (bytes) return endIn(bytes) > now ? { id, text: bytes, place: undefined } : { id, text: undefined, place: null }
-  const { kept, place } = rows.get(id) as Exclude<Row, string>
-  const left = alive(kept, now)
-  return left ? { id, text: textOf(left), place } : { id, text: undefined, place: null }
+  const row = rows.bytes(id)
+  if (Buffer.isBuffer(row))
+    return endIn(row) > now ? { id, text: row, place: undefined } : { id, text: undefined, place: null }
+  const left = alive(row.kept, now)
+  return left ? { id, text: textOf(left), place: row.place } : { id, text: undefined, place: null }
 }

@@ -1,65 +1,73 @@
-import { Packed } from './record.js'
 import { keptIn, placeIn, type Row } from './staged.js'
 import { Texts } from './texts.js'
+
+type Own = Exclude<Row, string>
 
 /**
  * Rows of records that are journalled and not in the tables yet, by id. Texts, which nearly all are, lie outside the heap:
  * there are some 100,000 before a checkpoint, which the garbage collector would first copy and then look for again.
  */
 export class Layer {
-  readonly #rows = new Map<string, number | Exclude<Row, string>>()
+  /** Where texts are. To look one up among so many takes a while, so each is looked up as seldom as can be. */
+  readonly #places = new Map<string, number>()
   readonly #texts = new Texts()
+  /** All others. No id is in both. */
+  readonly #own = new Map<string, Own>()
 
   get size(): number {
-    return this.#rows.size
+    return this.#places.size + this.#own.size
   }
 
-  keys(): IterableIterator<string> {
-    return this.#rows.keys()
+  *keys(): Generator<string> {
+    yield* this.#places.keys()
+    yield* this.#own.keys()
   }
 
   has(id: string): boolean {
-    return this.#rows.has(id)
+    return this.#places.has(id) || this.#own.has(id)
   }
 
   get(id: string): Row | undefined {
-    const row = this.#rows.get(id)
-    return typeof row === 'number' ? this.#texts.at(row) : row
+    return this.#ownOf(id) ?? this.#textOf(id)
   }
 
   /** Absent: it stays as it is on disk. */
-  place(id: string): Exclude<Row, string>['place'] {
-    const row = this.#rows.get(id)
-    return typeof row === 'number' ? undefined : row?.place
+  place(id: string): Own['place'] {
+    return this.#ownOf(id)?.place
   }
 
   /** Puts a row over an older one, whose place still counts if the newer one says nothing of it. */
   set(id: string, row: Row): void {
-    const place = this.place(id)
-    const stays = place !== undefined && placeIn(row) === undefined
-    if (stays) this.#rows.set(id, { kept: keptIn(row), place })
-    else this.#rows.set(id, typeof row === 'string' ? this.#texts.add(row) : row)
+    const before = this.#ownOf(id)
+    if (before?.place !== undefined && placeIn(row) === undefined)
+      this.#own.set(id, { kept: keptIn(row), place: before.place })
+    else if (typeof row !== 'string') {
+      this.#places.delete(id)
+      this.#own.set(id, row)
+    } else {
+      if (before) this.#own.delete(id)
+      this.#places.set(id, this.#texts.add(row))
+    }
   }
 
-  /** The row if it is a text, as bytes that are good until `clear`. */
-  bytes(id: string): Buffer | undefined {
-    const row = this.#rows.get(id)
-    return typeof row === 'number' ? this.#texts.bytes(row) : undefined
-  }
-
-  /** About how long its text is, as far as that is known without making it. */
-  lengthOf(id: string): number {
-    const row = this.#rows.get(id)
-    return typeof row === 'number' ? this.#texts.lengthOf(row) : row ? lengthOf(row) : 0
+  /** The row; a text as bytes that are good until `clear`. */
+  bytes(id: string): Buffer | Own {
+    return this.#ownOf(id) ?? this.#texts.bytes(this.#places.get(id)!)
   }
 
   /** Gives the memory of its texts back. Nothing of it is used any more. */
   clear(): void {
-    this.#rows.clear()
+    this.#places.clear()
+    this.#own.clear()
     this.#texts.clear()
   }
-}
 
-function lengthOf({ kept }: Exclude<Row, string>): number {
-  return kept instanceof Packed ? kept.length : 0
+  #ownOf(id: string): Own | undefined {
+    return this.#own.size > 0 ? this.#own.get(id) : undefined
+  }
+
+  #textOf(id: string): string | undefined {
+    const place = this.#places.get(id)
+    return place === undefined ? undefined : this.#texts.at(place)
+  }
 }

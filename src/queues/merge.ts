@@ -3,15 +3,10 @@ import type { Kept } from './record.js'
 import { keptIn, type Row } from './staged.js'
 
 /**
- * The ids of all rows in order, `size` at a time or fewer once their texts have about so many `bytes`: neighbours lie on the
- * same pages of the table, which are then written once. Sorted in parts with a pause after each, so that 100,000 rows do not
- * hold up the event loop.
+ * The ids of all rows in order, `size` at a time: neighbours lie on the same pages of the table, which are then written once.
+ * Sorted in parts with a pause after each, so that 100,000 rows do not hold up the event loop.
  */
-export async function* sortedSlices(
-  rows: Pick<Layer, 'keys' | 'lengthOf'>,
-  size: number,
-  bytes: number
-): AsyncGenerator<string[]> {
+export async function* sortedSlices(rows: Pick<Layer, 'keys'>, size: number): AsyncGenerator<string[]> {
   const runs: string[][] = []
   let run: string[] = []
   for (const id of rows.keys()) {
@@ -26,12 +21,9 @@ export async function* sortedSlices(
   runs.sort((a, b) => (b.at(-1)! < a.at(-1)! ? -1 : 1))
   while (runs.length > 0) {
     const slice: string[] = []
-    let length = 0
-    while (slice.length < size && length < bytes && runs.length > 0) {
+    while (slice.length < size && runs.length > 0) {
       const smallest = runs.pop()!
-      const id = smallest.pop()!
-      slice.push(id)
-      length += rows.lengthOf(id)
+      slice.push(smallest.pop()!)
       if (smallest.length > 0) putBack(runs, smallest)
     }
     yield slice

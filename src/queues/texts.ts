@@ -31,12 +31,6 @@ export class Texts {
     return slab.toString('utf8', start, end)
   }
 
-  /** In bytes. */
-  lengthOf(number: number): number {
-    const { start, end } = this.#find(number)
-    return end - start
-  }
-
   /** Good until `clear`. */
   bytes(number: number): Buffer {
     const { slab, start, end } = this.#find(number)
