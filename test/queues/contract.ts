@@ -68,6 +68,15 @@ export function storeContract(t: Test, open: (t: Test) => Promise<Subject>): voi
     t.strictSame(await recordsOf(store, ['alert/1']), [{ a: 1, b: 2, c: 3 }])
   })
 
+  check('a record that is known to be new changes on like any other', async (t, store, { reopen }) => {
+    store.note([{ id: 'ledger/1', set: { m: 1 }, anew: true, expiresAt: later() }])
+    store.mark('ledger/1', 'hook/1', 'd 202 1 3', later())
+    t.strictSame(await recordsOf(store, ['ledger/1']), [{ m: 1, 'hook/1': 'd 202 1 3' }])
+    await store.write([{ id: 'ledger/1', set: { m: 2 } }])
+    const last = reopen ? await reopen() : store
+    t.strictSame(await recordsOf(last, ['ledger/1']), [{ m: 2, 'hook/1': 'd 202 1 3' }])
+  })
+
   check(
     'fields change one by one; null removes one, undefined leaves it; replace keeps none of the old ones',
     async (t, store) => {
