@@ -8,7 +8,7 @@ import type { Target } from '../targets/target.js'
 import { type Attempted, type Attempting, createAttempts } from './attempt.js'
 import { type Breaker, type BreakerRules, failed, neutral, succeeded } from './breaker.js'
 import { attemptsKept, laneId, lanesOf, newestSeq, standsForGroup } from './entry.js'
-import { type Asking, createGate, type Pass } from './gate.js'
+import { type Asking, createGate, noProbe, type Pass } from './gate.js'
 import { type Job, type PartResult, untouched } from './job.js'
 import { distinct, type Ticket } from './lanes.js'
 import { contentKeyOf } from './ledger.js'
@@ -60,11 +60,10 @@ type Then = (course: Course, result: PartResult) => void
  * would else make a dozen.
  */
 class Course implements Attempting {
-  readonly startedAt: number
   /** What its attempt begins with. */
   telling: Telling | undefined = undefined
   hold: Hold | undefined = undefined
-  pass: Pass = noPass
+  pass: Pass = noProbe
   goOn: Then = nothingMore
   /** The settings that its attempt goes by: there may be new ones by the time that it ends. */
   target: Target
@@ -82,9 +81,9 @@ class Course implements Attempting {
     readonly span: Span<PartResult> | undefined,
     readonly whom: JobEnd,
     private readonly ended: (course: Course, attempted: Attempted) => void,
-    startedAt: number
+    /** Milliseconds since the epoch. */
+    readonly startedAt: number
   ) {
-    this.startedAt = startedAt
     this.target = job.live.target
   }
 
@@ -93,7 +92,6 @@ class Course implements Attempting {
   }
 }
 
-const noPass: Pass = { probe: undefined }
 const nothingMore: Then = () => {}
 
 /** What decides whether attempts can be begun. */

@@ -39,7 +39,8 @@ const leastMs = 5
 const hasStrayed = ({ live, entry }: Job): boolean =>
   entry.peer !== undefined && !live.target.wire.peers?.includes(entry.peer)
 
-const noProbe: Pass = { probe: undefined }
+/** Leave for an attempt that tries no circuit. */
+export const noProbe: Pass = { probe: undefined }
 
 export function createGate({ circuit, now }: GateDeps): Gate {
   const setBreaker = (live: LiveTarget, next: Breaker): void => change(live, next, circuit)

@@ -31,7 +31,7 @@ export interface Durable {
   /** Journals a text with all that these rows say. Rejects with `StoreUnavailable`; nothing of it is durable then. */
   append(text: string, rows: Iterable<Staged>): Promise<void>
   /** What the journal had when it was opened, in texts of such a length together. */
-  recovered(length: number, rows: Iterable<Staged>): void
+  recovered(rows: Iterable<Staged>, length: number): void
   /** Begins a checkpoint if there is enough for one. */
   checkpointIfFull(): void
   /** Tables that could not be written are tried at once. */
@@ -187,10 +187,7 @@ export function openDurable(disk: Disk, options: DurableOptions): Durable {
       checkpointIfFull()
     },
 
-    recovered(length, rows) {
-      take(rows, length)
-    },
-
+    recovered: take,
     checkpointIfFull,
 
     retry() {

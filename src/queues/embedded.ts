@@ -189,9 +189,8 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   const settle = (batch: readonly Group[]) => {
     // A map that is emptied one by one leaves old tables behind, and what was in them with those: a new one is cheaper.
-    const isShort = batch.length < groups.length
-    if (isShort) for (const row of rowsOf(batch)) if (fresh.get(row.id) === row) fresh.delete(row.id)
-    if (!isShort) fresh = freshOf(groups)
+    if (batch.length >= groups.length) fresh = freshOf(groups)
+    else for (const row of rowsOf(batch)) if (fresh.get(row.id) === row) fresh.delete(row.id)
     const waiting = batch.flatMap(group => group.waiting)
     isBusy = waiting.length > 1
     resolveInTurns(waiting)
@@ -290,7 +289,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     length += text.length
     last = Math.max(last, entry.next)
   }
-  durable.recovered(length, rowsOf(groups))
+  durable.recovered(rowsOf(groups), length)
   groups = []
   fresh = new Map()
   const numbers = counter(last)

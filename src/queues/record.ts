@@ -75,11 +75,6 @@ export class Packed implements Kept {
     private readonly values: readonly Shared[]
   ) {}
 
-  /** Of its text, or nearly. */
-  get length(): number {
-    return this.values.reduce((sum, { json }) => sum + json.length, this.own.length)
-  }
-
   get json(): string {
     const pieces = this.own === '{}' ? [] : [this.own.slice(1, -1)]
     for (const [index, name] of this.names.entries()) pieces.push(`${JSON.stringify(name)}:${this.values[index]!.json}`)
