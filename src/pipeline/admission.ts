@@ -1,15 +1,20 @@
 import type { Alert } from '../alert.js'
 import { mapped } from '../mapped.js'
-import { type Change, type Fields, type Store, StoreUnavailable } from '../queues/contract.js'
+import { type Change, type Fields, noFields, type Store, StoreUnavailable } from '../queues/contract.js'
 import { ledgerMs, stateMsFor } from './books.js'
 import { alertId, chosenId, ledgerId } from './entry.js'
 import {
   answeredField,
+  beside,
+  besideOf,
   chosenKeyOf,
+  forgotten,
+  keysBeside,
   meaningOf,
   publishKeyOf,
   type Round,
   roundAfter,
+  roundField,
   roundOf,
   roundOfOutcomes,
   type Sighting,
@@ -27,6 +32,8 @@ export interface Admission {
   readonly round: number
   /** What the key is remembered by from now on. */
   readonly known: Round | undefined
+  /** How long its key is remembered where that is told of, in milliseconds. */
+  readonly keptMs: number
   /** What is recorded of the alerts, in their order. */
   readonly records: readonly (Fields | undefined)[]
   /** The ledger has nothing of this round yet. */
@@ -54,6 +61,8 @@ export interface AdmissionDeps {
 
 /** Records that are read before others get the event loop. */
 const readAtOnce = 2_000
+/** Keys that are remembered beside one alert. Each has its fields read and written with the others. */
+const mostBeside = 16
 /** By then Alertmanager has tried again what it was not told before a crash, or has given it up. */
 const doubtMs = 600_000
 
@@ -72,7 +81,8 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
     latest = seq
     const records = await readInTurns(store, idsOf(request, key))
     const { available } = await store.status()
-    return decide(request, { key, at, seq, records, isAway: !available })
+    const recorded = recordedIn(records, request.accepted.notification.alerts.length, key)
+    return decide(request, recorded, { at, seq, isAway: !available })
   }
 
   /**
@@ -105,30 +115,42 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
   const isAtOnce = ({ accepted }: PublishRequest): boolean =>
     !store.shared && accepted.notification.alerts.length <= readAtOnce
 
-  /** What is recorded, in the order of `idsOf`. Of a key nothing is while nothing is of its alerts, which are kept for longer. */
-  function recordsOf(request: PublishRequest, key: string | undefined): (Fields | undefined)[] {
-    const ids = idsOf(request, key)
-    const { length } = request.accepted.notification.alerts
-    if (request.accepted.source !== 'alertmanager') return store.read(ids) as (Fields | undefined)[]
-    const records = store.read(ids.slice(0, length)) as (Fields | undefined)[]
-    const [ofKey] = records.includes(undefined) ? [] : (store.read(ids.slice(length)) as (Fields | undefined)[])
-    records.push(ofKey)
-    return records
+  /** All that is recorded. Of a key nothing is while nothing is of its alerts, which are kept for longer. */
+  function lookUp(request: PublishRequest): Recorded {
+    const key = keyOf(request)
+    const { source, notification } = request.accepted
+    const { alerts } = notification
+    const read = store.read as (ids: readonly string[]) => (Fields | undefined)[]
+    if (source !== 'alertmanager' || key === undefined) return recordedIn(read(idsOf(request, key)), alerts.length, key)
+    const records = read(mapped(alerts, alert => alertId(alert.fingerprint)))
+    if (alerts.length === 1) return ofOne(key, alerts[0]!, records)
+    const ofKey = records.includes(undefined) ? undefined : read([ledgerId(key)])[0]
+    return { key, records, ofKey, ofChosen: undefined }
+  }
+
+  /** The key of an only alert is remembered beside that, unless it was elsewhere before or there are very many already. */
+  function ofOne(key: string, alert: Alert, records: readonly (Fields | undefined)[]): Recorded {
+    const [record] = records
+    const besides = beside(key, alert.fingerprint)
+    // Whatever is known of the key is void where the alert had another state since.
+    if (!record || record.k !== stateOf(alert) || roundField(besides) in record)
+      return { key: besides, records, ofKey: record, ofChosen: undefined }
+    const [ofKey] = store.read([ledgerId(key)]) as (Fields | undefined)[]
+    if (ofKey || keysBeside(record) >= mostBeside) return { key, records, ofKey, ofChosen: undefined }
+    return { key: besides, records, ofKey: record, ofChosen: undefined }
   }
 
   interface Found {
-    readonly key: string | undefined
     readonly at: number
     readonly seq: number
-    /** As `idsOf` has their ids. */
-    readonly records: readonly (Fields | undefined)[]
-    /** They are only what was noted since the store is away. */
+    /** It is only what was noted since the store is away. */
     readonly isAway: boolean
   }
 
-  function decide(request: PublishRequest, { key, at, seq, records, isAway }: Found): Admission {
+  function decide(request: PublishRequest, recorded: Recorded, { at, seq, isAway }: Found): Admission {
     const { accepted } = request
     const { alerts, external_url } = accepted.notification
+    const { key, records, ofKey } = recorded
     const changes: Change[] = mapped(alerts, (alert, index) => ({
       id: alertId(alert.fingerprint),
       set: seenAs(alert, records[index], seq),
@@ -136,10 +158,9 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
     }))
     if (key === undefined) {
       store.note(changes)
-      return { seq, key, round: seq, known: undefined, records, isNew: true, doubtful: at < doubtUntil }
+      return { seq, key, round: seq, known: undefined, keptMs: 0, records, isNew: true, doubtful: at < doubtUntil }
     }
-    const ofKey = records[alerts.length]
-    const before = roundOf(ofKey) ?? (isAway ? roundOfOutcomes(ofKey, at) : undefined)
+    const before = roundOf(ofKey, key) ?? (isAway ? roundOfOutcomes(ofKey, at) : undefined)
     const sighting: Sighting = {
       now: at,
       sender: `${request.sender} ${external_url}`,
@@ -154,18 +175,26 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
     const { kind } = meaning
     const { round } = known
     const expiresAt = at + ledgerMs
-    // A new round knows nothing of how the one before ended.
-    changes.push({
-      id: ledgerId(key),
-      set: { m: known },
-      replace: before !== undefined && round !== before.round,
-      // Where nothing comes between, it need not be looked for once more.
-      anew: ofKey === undefined && isAtOnce(request),
-      expiresAt
-    })
+    // Where nothing comes between, what is new need not be looked for once more.
+    const anew = ofKey === undefined && isAtOnce(request)
+    if (besideOf(key) === undefined)
+      // A new round knows nothing of how the one before ended.
+      changes.push({
+        id: ledgerId(key),
+        set: { m: known },
+        replace: before !== undefined && round !== before.round,
+        anew,
+        expiresAt
+      })
+    else {
+      const [{ id, set, expiresAt }] = changes as [Change]
+      const isSame = ofKey?.k === set!.k
+      const over = ofKey && forgotten(ofKey, key, round, { isSame, since: at - ledgerMs })
+      changes[0] = { id, set: withRound(set!, key, known, over), anew, expiresAt }
+    }
     const chosen = chosenOf(request)
     if (chosen !== undefined) {
-      const earlier = records[alerts.length + 1]?.key
+      const earlier = recorded.ofChosen?.key
       if (earlier !== undefined && earlier !== key)
         warn('an Idempotency-Key came again with another body: it is published as a new one', {
           alert_fingerprint: alerts[0]!.fingerprint
@@ -178,7 +207,8 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
       key,
       round,
       known,
-      records: records.slice(0, alerts.length),
+      keptMs: besideOf(key) === undefined ? ledgerMs : stateMs[alerts[0]!.status],
+      records,
       isNew: kind !== 'resume' && kind !== 'twin',
       doubtful: kind === 'resume' || at < doubtUntil
     }
@@ -188,20 +218,29 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
   function without(error: unknown, at: number): Admission {
     if (!(error instanceof StoreUnavailable)) throw error
     warn('the ledger cannot be read: publishing without it', { error: error.message })
-    return { seq: at * 1000, key: undefined, round: at, known: undefined, records: [], isNew: false, doubtful: false }
+    return {
+      seq: at * 1000,
+      key: undefined,
+      round: at,
+      known: undefined,
+      keptMs: 0,
+      records: [],
+      isNew: false,
+      doubtful: false
+    }
   }
 
   return {
     admit(request, at) {
-      const key = keyOf(request)
       if (!isAtOnce(request)) {
+        const key = keyOf(request)
         const admitted =
           store.shared && key !== undefined ? alone(key, () => slowly(request, key, at)) : slowly(request, key, at)
         return admitted.catch(error => without(error, at))
       }
       try {
         latest = store.next() as number
-        return decide(request, { key, at, seq: latest, records: recordsOf(request, key), isAway: false })
+        return decide(request, lookUp(request), { at, seq: latest, isAway: false })
       } catch (error) {
         return without(error, at)
       }
@@ -209,10 +248,11 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
 
     isLatest: ({ seq }) => latest === seq,
 
-    answered({ key, known }, verdict) {
+    answered({ key, known, keptMs }, verdict) {
       if (key === undefined || !known || verdict.status >= 300 || known.answeredAt !== undefined) return
       // Without the store nothing is remembered: the caller's next try is taken for a retry, which reaches nobody twice.
-      store.mark(ledgerId(key), answeredField(known.round), now(), now() + ledgerMs)
+      const at = now()
+      store.mark(ledgerId(key), answeredField(known.round), at, at + keptMs)
     }
   }
 }
@@ -225,6 +265,30 @@ export async function readInTurns(store: Store, ids: readonly string[]): Promise
     for (const record of await store.read(ids.slice(from, from + readAtOnce))) records.push(record)
   }
   return records
+}
+
+/** What is recorded that matters to a notification. */
+interface Recorded {
+  readonly key: string | undefined
+  /** Of its alerts, in their order. */
+  readonly records: readonly (Fields | undefined)[]
+  /** The record in which its key is told of. */
+  readonly ofKey: Fields | undefined
+  /** The body that its `Idempotency-Key` came with last. */
+  readonly ofChosen: Fields | undefined
+}
+
+/** Records in the order of `idsOf`. */
+function recordedIn(records: readonly (Fields | undefined)[], alerts: number, key: string | undefined): Recorded {
+  return { key, records: records.slice(0, alerts), ofKey: records[alerts], ofChosen: records[alerts + 1] }
+}
+
+/** What an alert was seen as, with the round of a key that is remembered beside it. */
+function withRound(seen: Fields, key: string, round: Round, over: Fields | undefined): Fields {
+  const set = over ?? noFields()
+  for (const name in seen) set[name] = seen[name]
+  set[roundField(key)] = round
+  return set
 }
 
 function keyOf({ accepted, idempotencyKey, bytes }: PublishRequest): string | undefined {

@@ -19,9 +19,11 @@ import {
   memoryId,
   outcomeField,
   outcomeId,
+  type Ref,
   slotId,
   stateField
 } from './entry.js'
+import { besideOf } from './ledger.js'
 import { inDoubt, packState, type Sequenced, type TargetState, unpackState } from './lifecycle.js'
 import type { Outcome } from './outcome.js'
 import { turn } from './turn.js'
@@ -85,6 +87,17 @@ const dayMs = 86_400_000
 export const stateMsFor = (retentionMs: number) => ({ firing: Math.max(7 * dayMs, retentionMs), resolved: dayMs })
 export const ledgerMs = dayMs
 
+/**
+ * How long it is remembered how a part of these alerts ended, in milliseconds: where that stands in an alert's record, for
+ * as long as the alert is. Of one that the part does not carry any more it is not known whether it fires.
+ */
+export function outcomeMs({ key }: Ref, alerts: readonly Sequenced[], stateMs: ReturnType<typeof stateMsFor>): number {
+  const fingerprint = besideOf(key)
+  if (fingerprint === undefined) return ledgerMs
+  for (const { alert } of alerts) if (alert.fingerprint === fingerprint) return stateMs[alert.status]
+  return stateMs.firing
+}
+
 /** See `Books.states`. */
 export function statesIn({ store, retentionMs, now }: BooksDeps): Books['states'] {
   const stateMs = stateMsFor(retentionMs)
@@ -123,6 +136,7 @@ const statesAtOnce = 2_000
 
 export function createBooks(deps: BooksDeps): Books {
   const { store, retentionMs, now } = deps
+  const stateMs = stateMsFor(retentionMs)
   const states = statesIn(deps)
 
   async function ofMany(entry: Stateful, next: Next): Promise<Change[]> {
@@ -135,7 +149,7 @@ export function createBooks(deps: BooksDeps): Books {
   }
 
   function opened(entries: readonly Entry[]): Change[] {
-    const expiresAt = now() + stateMsFor(retentionMs).firing
+    const expiresAt = now() + stateMs.firing
     return entries
       .filter(entry => entry.per_group && entry.may_have)
       .map(entry => ({ id: memoryId(entry), set: openedUnknown, expiresAt }))
@@ -154,7 +168,8 @@ export function createBooks(deps: BooksDeps): Books {
     addOutcomes(changes, entry, outcome) {
       for (const ref of entry.refs) {
         const set = oneField(outcomeField(entry.target, ref), outcome)
-        changes.push({ id: outcomeId(ref, entry.part), set, expiresAt: now() + ledgerMs })
+        const expiresAt = now() + outcomeMs(ref, entry.alerts, stateMs)
+        changes.push({ id: outcomeId(ref, entry.part), set, expiresAt })
       }
     },
 

@@ -128,7 +128,7 @@ export function createDeadLetters(deps: DeadLettersDeps): DeadLetters {
       }
       const dueAt = Math.max(now(), nextAt.get(letter.target) ?? 0)
       const ledgers = await store.read(letter.refs.map(ref => ledgerId(ref.key)))
-      const current = letter.refs.filter(({ round }, index) => roundOf(ledgers[index])?.round === round)
+      const current = letter.refs.filter(({ key, round }, index) => roundOf(ledgers[index], key)?.round === round)
       const whole = alerts.length === letter.alerts.length
       const sent = whole
         ? { ...letter, refs: current }

@@ -5,6 +5,7 @@ import { type Change, type Fields, oneField, type Place, type Priority } from '.
 import type { Failure, OpenTarget, Part } from '../targets/contract.js'
 import type { Target } from '../targets/target.js'
 import { distinct } from './lanes.js'
+import { besideOf } from './ledger.js'
 import type { Sequenced } from './lifecycle.js'
 import { rememberedLast } from './remembered.js'
 import { priorityOf } from './retry-rules.js'
@@ -98,8 +99,11 @@ export const memoryId = (entry: Pick<Entry, 'target' | 'slot'>): string => `memo
 export const groupId = (entry: Pick<Entry, 'target' | 'slot'>): string => `group/${entry.target}/${entry.slot}`
 /** The record of an alert: its last status, and a field for what each target has of it. */
 export const alertId = rememberedLast((fingerprint: string) => `alert/${fingerprint}`)
-/** The record of a publish key in the ledger: its last round, and how its parts ended. */
-export const ledgerId = rememberedLast((key: string) => `ledger/${key}`)
+/** Where it is told of a publish key what its last round is, and how its parts ended: in a record of its own, or an alert's. */
+export const ledgerId = rememberedLast((key: string) => {
+  const fingerprint = besideOf(key)
+  return fingerprint === undefined ? `ledger/${key}` : alertId(fingerprint)
+})
 /** Where it stands which body an `Idempotency-Key` came with last. */
 export const chosenId = (idempotencyKey: string): string => `chosen/${hash('sha1', idempotencyKey)}`
 /** What an alert's lane is called among those of its target. */
@@ -134,11 +138,14 @@ const outcomesOf = rememberedText(target => `${target}/`)
  */
 export const outcomeField = (target: string, { round }: Ref): string => outcomesOf(target) + round
 /**
- * Where the outcome of a part stands: beside what is known of its key, or for one of many parts in a record of its own,
- * since thousands of parts in one record would have it copied thousands of times.
+ * Where the outcome of a part stands: where its key is told of, or for one of many parts in a record of its own, since
+ * thousands of parts in one record would have it copied thousands of times.
  */
-export const outcomeId = ({ key, round }: Ref, part: string): string =>
-  part === '' ? ledgerId(key) : `${ledgerId(key)}/${round}/${part}`
+export const outcomeId = (ref: Ref, part: string): string =>
+  isWithKey(ref, part) ? ledgerId(ref.key) : `ledger/${ref.key}/${ref.round}/${part}`
+
+/** Whether the outcome of a part stands where its key is told of. Of an alert by itself there are not many parts. */
+export const isWithKey = ({ key }: Ref, part: string): boolean => part === '' || part === besideOf(key)
 
 /** A text for each target, made once: as names of fields they would otherwise be made for every alert. */
 function rememberedText(make: (target: string) => string): (target: string) => string {

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto'
 import type { Alert, Notification } from '../alert.js'
 import { mapped } from '../mapped.js'
-import type { Fields } from '../queues/contract.js'
+import { type Fields, noFields } from '../queues/contract.js'
+import { rememberedLast } from './remembered.js'
 
 /** What a publish key is remembered by. Times are milliseconds since the epoch. */
 export interface Round {
@@ -45,17 +46,72 @@ export interface Sighting {
 }
 
 /** Where a key's record tells when a round was answered: said later than the rest, when a newer round may have begun. */
-export const answeredField = (round: number): string => `answered/${round}`
+export const answeredField = (round: number): string => `answered:${round}`
 
-/** What a key is remembered by, out of its record. */
-export function roundOf(record: Fields | undefined): Round | undefined {
-  const round = record?.m as Round | undefined
+/**
+ * Whose record a key is remembered in: that of the alert with this fingerprint; undefined: the key has a record of its own.
+ * Most notifications carry one alert, and to keep two records for each costs twice as much.
+ */
+export const besideOf = rememberedLast((key: string): string | undefined =>
+  key.length > hashLength ? key.slice(hashLength + 1) : undefined
+)
+
+/** Where the last round of a key is told. In an alert's record there may be several keys: of other groups and receivers. */
+export const roundField = rememberedLast((key: string): string =>
+  besideOf(key) === undefined ? 'm' : `m:${key.slice(0, 16)}`
+)
+
+/** What a key is remembered by, out of the record where it is. */
+export function roundOf(record: Fields | undefined, key: string): Round | undefined {
+  const round = record?.[roundField(key)] as Round | undefined
   return round && answered(round, record)
+}
+
+/** Keys that are remembered in an alert's record. */
+export function keysBeside(record: Fields): number {
+  let count = 0
+  for (const field in record) if (field.startsWith('m:')) count++
+  return count
+}
+
+/**
+ * What an alert's record need not remember any more when a round of a key begins, or goes on, in it, as changes: rounds of
+ * another state, which are void, and of keys that were not seen after `since`, with all that is told of them.
+ */
+export function forgotten(record: Fields, key: string, round: number, { isSame, since }: Stays): Fields {
+  const rounds = new Set([round])
+  const own = roundField(key)
+  const over = noFields()
+  for (const field in record) {
+    if (!field.startsWith('m:') || field === own) continue
+    const other = record[field] as Round
+    if (isSame && other.seenAt > since) rounds.add(other.round)
+    else over[field] = null
+  }
+  for (const field in record) {
+    const of = roundIn(field)
+    if (of !== undefined && !rounds.has(of)) over[field] = null
+  }
+  return over
+}
+
+interface Stays {
+  /** The alert's state is the one that it had. */
+  readonly isSame: boolean
+  /** Milliseconds since the epoch. */
+  readonly since: number
+}
+
+/** The round that a field of a record tells of; undefined where it tells of none. */
+function roundIn(field: string): number | undefined {
+  if (field.startsWith('t:')) return undefined
+  const start = field.startsWith('answered:') ? 'answered:'.length : field.lastIndexOf('/') + 1
+  return start === 0 ? undefined : Number(field.slice(start))
 }
 
 /** The same where a store that is away knows no more than how parts ended meanwhile: fields that end in their round. */
 export function roundOfOutcomes(record: Fields | undefined, now: number): Round | undefined {
-  const rounds = Object.keys(record ?? {}).map(field => Number(field.slice(field.lastIndexOf('/') + 1)))
+  const rounds = Object.keys(record ?? {}).map(field => roundIn(field) ?? 0)
   const round = rounds.reduce((newest, each) => (each > newest ? each : newest), 0)
   return round === 0 ? undefined : answered({ round, seenAt: now, senders: [] }, record)
 }
@@ -106,6 +162,12 @@ export function stateOf(alert: Alert): string {
 
 /** Whether what is recorded as the state of an alert is its end. */
 export const isEnd = (state: unknown): boolean => typeof state === 'string' && state.startsWith('resolved')
+
+/** The length of a SHA-1 in hexadecimal digits. */
+const hashLength = 40
+
+/** The same key, remembered in the record of its only alert. */
+export const beside = (key: string, fingerprint: string): string => `${key}@${fingerprint}`
 
 /** The publish key of an Alertmanager body: what its retries, its twins and its reminders have in common. */
 export function publishKeyOf(notification: Notification): string {

@@ -4,7 +4,7 @@ import type { Failure, Memory } from '../targets/contract.js'
 import { failure } from '../targets/failures.js'
 import type { Target } from '../targets/target.js'
 import type { Attempted } from './attempt.js'
-import { createBooks, ledgerMs, stateMsFor, writeWith } from './books.js'
+import { createBooks, outcomeMs, stateMsFor, writeWith } from './books.js'
 import {
   alertId,
   type DeadLetter,
@@ -126,7 +126,12 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
       store.mark(alertId(alert.fingerprint), field, stateAt(index), at + stateMs[alert.status])
     }
     for (const ref of entry.refs)
-      store.mark(outcomeId(ref, entry.part), outcomeField(entry.target, ref), outcome, at + ledgerMs)
+      store.mark(
+        outcomeId(ref, entry.part),
+        outcomeField(entry.target, ref),
+        outcome,
+        at + outcomeMs(ref, entry.alerts, stateMs)
+      )
   }
 
   /** What may have arrived cannot be owed: that much is said of it nonetheless. */

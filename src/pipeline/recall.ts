@@ -6,6 +6,7 @@ import {
   type Entry,
   entryId,
   groupId,
+  isWithKey,
   memoryId,
   outcomeField,
   outcomeId,
@@ -15,7 +16,7 @@ import {
   stateField
 } from './entry.js'
 import type { Job } from './job.js'
-import { isEnd, roundOf } from './ledger.js'
+import { isEnd, roundField, roundOf } from './ledger.js'
 import { type TargetState, unpackState } from './lifecycle.js'
 import { isDelivered } from './outcome.js'
 import { isSame } from './takeover.js'
@@ -69,8 +70,8 @@ export function createRecall(store: Store): Recall {
         ...(job.stored ? refs.map(ref => outcomeId(ref, entry.part)) : [])
       ]
       const ofState = stateField(entry)
-      const isOver = ({ round }: Ref, ledger: Fields | undefined): boolean =>
-        entry.part === '' && ledger !== undefined && roundOf(ledger)?.round !== round
+      const isOver = (ref: Ref, ledger: Fields | undefined): boolean =>
+        isWithKey(ref, entry.part) && ledger !== undefined && roundOf(ledger, ref.key)?.round !== ref.round
       const read = (records: readonly (Fields | undefined)[], isAway = false): Known => {
         const ledgers = records.slice(4 + alerts.length)
         // How an earlier round ends is no business of the one that began since.
@@ -111,7 +112,7 @@ function needed(job: Job): (readonly string[] | undefined)[] {
   const { entry, stored } = job
   const state = stateField(entry)
   const ofAlert = hasMissedSome(job) ? [state, 'k'] : [state]
-  const ofKeys = entry.refs.map(ref => ['m', outcomeField(entry.target, ref)])
+  const ofKeys = entry.refs.map(ref => [roundField(ref.key), outcomeField(entry.target, ref)])
   const first = stored ? undefined : ofKeys[0]
   return [undefined, undefined, undefined, first, ...entry.alerts.map(() => ofAlert), ...ofKeys]
 }
