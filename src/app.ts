@@ -109,6 +109,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     open--
     largeOpen -= large
   }
+  app.decorateRequest('over', undefined)
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff')
     // Where there is nothing, no role is missing: a mistyped path must not look like a wrong token.
@@ -119,7 +120,10 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     if (publishes && !refusal) {
       open++
       largeOpen += large
-      onceOver(request.raw, reply.raw, () => closed(large))
+      onceOver(request.raw, reply.raw, () => {
+        closed(large)
+        request.over?.()
+      })
     }
     done(refusal)
   })

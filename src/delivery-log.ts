@@ -2,7 +2,7 @@ import type { AlertStatus } from './alert.js'
 import { mapped } from './mapped.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
 import type { DeadLetter, Entry } from './pipeline/entry.js'
-import { type Job, untouched } from './pipeline/job.js'
+import { attemptEnd, type Job, untouched } from './pipeline/job.js'
 import type { Sequenced } from './pipeline/lifecycle.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { DeliveryQuery, DeliveryView } from './routes/deliveries.js'
@@ -140,7 +140,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     return place
   }
 
-  const put = (entry: Entry, state: Logged['state'], failure: Logged['failure']): number => {
+  const put = (entry: Entry, state: Logged['state'], failure: Logged['failure'], at = now()): number => {
     const place = placeOf(entry.id)
     if (state === 'queued') owed.set(entry.id, place)
     else if (owed.size > 0) owed.delete(entry.id)
@@ -151,7 +151,7 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     places.attempts[place] = entry.attempts
     places.deliveredAt[place] = 0
     places.states[place] = state
-    places.finishedAt[place] = now()
+    places.finishedAt[place] = at
     places.failures[place] = failure
     return place
   }
@@ -165,11 +165,11 @@ export function createDeliveryLog({ capacity = 10_000, now }: DeliveryLogOptions
     settled(job, result) {
       // What an earlier request did is logged already, and what was refused as a dead letter.
       if (result === untouched || ('recorded' in result && result.recorded)) return
-      if (result.kind !== 'refused') {
-        const failure =
-          result.kind === 'nothing' ? whyNothing[result.step] : result.kind === 'delivered' ? undefined : result.failure
-        const place = put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
-        if (result.kind === 'delivered') places.delivered(place, job, result.statusCode)
+      if (result.kind === 'delivered')
+        places.delivered(put(job.entry, 'delivered', undefined, attemptEnd(job)), job, result.statusCode)
+      else if (result.kind !== 'refused') {
+        const failure = result.kind === 'nothing' ? whyNothing[result.step] : result.failure
+        put(job.entry, result.kind === 'unowned' ? 'failed' : result.kind, failure)
       }
       for (const { id } of job.folded) {
         const waiting = owed.get(id)

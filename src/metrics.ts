@@ -12,7 +12,7 @@ import type { Accepted } from './pipeline/accept.js'
 import type { DeadLetterEvents } from './pipeline/dead-letters.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
 import { unhurried } from './pipeline/hurry.js'
-import { type Job, untouched } from './pipeline/job.js'
+import { attemptEnd, type Job, untouched } from './pipeline/job.js'
 import type { LiveTarget } from './pipeline/live.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { PublishEvents } from './pipeline/publish.js'
@@ -175,7 +175,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
         if (result.kind === 'delivered' && !recorded)
           m.delivery_end_to_end_seconds
             .at(priority(entry.alerts))
-            .observe(Math.max(now() - entry.accepted_at, 0) / 1000)
+            .observe(Math.max(attemptEnd(job) - entry.accepted_at, 0) / 1000)
         if (!names.has(live.name)) return
         if (recorded) m.duplicates_suppressed_total.at(live.name).value++
         if (isRetry(job)) m.jobs_processed_total.at(live.name, result.kind).value++

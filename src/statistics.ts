@@ -3,7 +3,7 @@ import type { DiscoveryEvents } from './discovery/contract.js'
 import type { Health } from './health/state.js'
 import type { DeliveryEvents } from './pipeline/deliver.js'
 import { unhurried } from './pipeline/hurry.js'
-import { untouched } from './pipeline/job.js'
+import { attemptEnd, untouched } from './pipeline/job.js'
 import type { LiveTarget } from './pipeline/live.js'
 import type { OwedEvents } from './pipeline/owed.js'
 import type { PublishEvents } from './pipeline/publish.js'
@@ -105,7 +105,8 @@ export function createStatistics({ now }: { now(): number }): StatisticsKeeper {
     publish: {
       published(result, { status }) {
         const reached = result.success_count > 0 || result.queued_count > 0
-        unreached = reached ? undefined : { at: now(), refused: status >= 400 }
+        const at = now()
+        unreached = reached ? undefined : { at, refused: status >= 400 }
         const { success, is_partial_success, duration_ms } = result
         const word = is_partial_success ? 'partial_success' : success ? 'success' : 'failure'
         counts.publish[word]++
@@ -115,30 +116,31 @@ export function createStatistics({ now }: { now(): number }): StatisticsKeeper {
         counts.targets.skipped += result.skipped_count
         counts.targets.queued += result.queued_count
         durations.publish.record(duration_ms)
-        history.add('publishes')
-        history.add(word)
-        history.duration(duration_ms)
+        history.add('publishes', at)
+        history.add(word, at)
+        history.duration(duration_ms, at)
       },
       cancelled: () => void counts.publish.cancelled++
     },
 
     delivery: {
-      attempted(_job, { outcome }, durationMs) {
+      attempted(job, { outcome }, durationMs) {
         counts.attempts++
         durations.attempt.record(durationMs)
-        history.add('attempts')
+        history.add('attempts', attemptEnd(job))
         if (outcome.kind !== 'failed') return
         counts.failedAttempts++
         counts.errors[outcome.reason] = (counts.errors[outcome.reason] ?? 0) + 1
-        history.add('failed_attempts')
+        history.add('failed_attempts', attemptEnd(job))
       },
-      settled({ hurry, entry }, result) {
+      settled(job, result) {
+        const { hurry, entry } = job
         if (result === untouched) return
         if ('recorded' in result && result.recorded) {
           counts.deduplicated++
           return
         }
-        if (result.kind === 'delivered') durations.endToEnd.record(now() - entry.accepted_at)
+        if (result.kind === 'delivered') durations.endToEnd.record(Math.max(attemptEnd(job) - entry.accepted_at, 0))
         if (hurry !== unhurried) return
         counts.queue.processed++
         if (result.kind === 'delivered') counts.queue.delivered++
@@ -148,11 +150,11 @@ export function createStatistics({ now }: { now(): number }): StatisticsKeeper {
     owed: {
       submitted(_entry, result) {
         counts.queue[result === 'queued' ? 'submitted' : 'unavailable']++
-        if (result === 'queued') history.add('queued')
+        if (result === 'queued') history.add('queued', now())
       },
       buried() {
         counts.queue.dead_letters++
-        history.add('dead_letters')
+        history.add('dead_letters', now())
       }
     },
 

@@ -11,7 +11,8 @@ const firing = { alert_name: 'DiskFull', status: 'firing', labels: { alertname: 
 function job(id: string, { target = 'hook', fingerprints = ['f1'], folded = [] as string[] } = {}) {
   const alerts = fingerprints.map((fingerprint, seq) => ({ alert: alertOf({ fingerprint }), seq }))
   const own = { publish_id: `p-${id}`, target, type: 'webhook', accepted_at: start, attempts: [] }
-  return { entry: { ...own, id, alerts }, folded: folded.map(other => ({ id: other })) } as never
+  const attempt = { attemptedAt: start, attemptMs: 5 }
+  return { entry: { ...own, id, alerts }, folded: folded.map(other => ({ id: other })), ...attempt } as never
 }
 
 const delivered = { kind: 'delivered', attempts: 1, durationMs: 5 } as const

@@ -160,13 +160,15 @@ t.test('durations out of all bounds are taken as the bounds', async t => {
   t.match(durations.summary(), { count: 2, min: 0, p50: 0 })
 })
 
+const tried = (at: number) => ({ attemptedAt: at - 3, attemptMs: 3 }) as never
+
 t.test('the history has an interval for every 10 s, also for those in which nothing happened', async t => {
   let at = start
   const statistics = createStatistics({ now: () => at })
   statistics.publish.published(answer('success', 100), {} as never, {} as never)
   statistics.publish.published(answer('partial_success', 300), {} as never, {} as never)
   at += 20_000
-  statistics.delivery.attempted({} as never, { outcome: { kind: 'failed', reason: 'timeout' } } as never, 3)
+  statistics.delivery.attempted(tried(at), { outcome: { kind: 'failed', reason: 'timeout' } } as never, 3)
   statistics.owed.submitted({} as never, 'queued')
   statistics.owed.buried({} as never)
   const history = statistics.history(30_000)
@@ -217,10 +219,10 @@ t.test('the trend sets the newer half of the window beside the older one', async
       statistics.publish.published(answer('success', ms), {} as never, {} as never)
   }
   publish(10, 50)
-  statistics.delivery.attempted({} as never, { outcome: { kind: 'delivered' } } as never, 3)
+  statistics.delivery.attempted(tried(at), { outcome: { kind: 'delivered' } } as never, 3)
   at += 10_000
   publish(20, 20)
-  statistics.delivery.attempted({} as never, { outcome: { kind: 'delivered' } } as never, 3)
+  statistics.delivery.attempted(tried(at), { outcome: { kind: 'delivered' } } as never, 3)
   t.strictSame(statistics.history(20_000).trend, {
     publishes_per_minute: { direction: 'rising', before: 60, after: 120 },
     failed_attempts_percent: { direction: 'steady', before: 0, after: 0 },

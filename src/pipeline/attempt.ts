@@ -86,7 +86,7 @@ class Requests implements ExchangeEnd {
     }
     const { target, message, whom, deps } = this
     const exchange = {
-      timeoutMs: Math.min(whom.exchangeMs, whom.until - deps.now()),
+      timeoutMs: Math.min(whom.exchangeMs, whom.until - (this.#sent === 0 ? message.now : deps.now())),
       // Each request of a message has a content of its own, and so a key of its own; retries come to the same ones.
       deliveryKey: this.#sent++ === 0 ? message.deliveryKey : `${message.deliveryKey}.${this.#sent}`,
       now: message.now,
@@ -100,7 +100,7 @@ class Requests implements ExchangeEnd {
     const { target, message } = this
     try {
       const told = target.wire.answer?.(answer, message, this.#requests[this.#index - 1]!)
-      return told ?? judgeByStatus(answer, target.kind.title, this.deps.now())
+      return told ?? judgeByStatus(answer, target.kind.title, message.now)
     } catch (error) {
       return broken(target, error)
     }

@@ -158,11 +158,11 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const { job } = course
     const states = job.heldBack ? undefined : goesAsItCame(job)
     if (!states) return false
-    const pass = gate.atOnce(job)
+    const pass = gate.atOnce(job, course.startedAt)
     if (!pass) return false
     course.pass = pass
     course.telling = { states, memory: nothingRemembered, firedAndResolved: false, group: undefined }
-    exchange(course, end)
+    exchange(course, end, course.startedAt)
     return true
   }
 
@@ -233,13 +233,13 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       if (job.hurry.over) return owed.own(job, undefined, hold)
     }
 
-    const pass = gate.atOnce(job) ?? (await gate.wait(job))
+    const pass = gate.atOnce(job, now()) ?? (await gate.wait(job))
     if (pass === 'later') return owed.own(job, undefined, hold)
     if ('kind' in pass) return owed.own(job, pass, hold)
     course.hold = hold
     course.pass = pass
     course.telling = telling
-    return new Promise(resolve => exchange(course, (_, result) => resolve(result)))
+    return new Promise(resolve => exchange(course, (_, result) => resolve(result), now()))
   }
 
   /** Those whose lanes are all their own, in this process. Never rejects. */
@@ -299,15 +299,15 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     return settings.timeout ?? deps.attemptTimeoutMs
   }
 
-  /** The attempt, and what comes of it. */
-  function exchange(course: Course, then: Then): void {
+  /** The attempt, which begins at `at`, and what comes of it. */
+  function exchange(course: Course, then: Then, at: number): void {
     const { job } = course
     const { live } = job
     const { target } = live
     const telling = course.telling!
     course.goOn = then
     course.target = target
-    course.began = now()
+    course.began = at
     course.until = job.until
     course.exchangeMs = exchangeMsOf(target)
     course.attemptSpan = tracer?.attempt(job)
@@ -388,9 +388,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     // An attempt with settings that were replaced meanwhile says nothing about the new ones.
     if (isOutdated) gate.setBreaker(live, neutral(live.breaker, pass.probe))
     const recovered = !isOutdated && learnFrom(course, attempted, at)
-    events.attempted(job, attempted, durationMs)
     job.attemptedAt = began
     job.attemptMs = durationMs
+    events.attempted(job, attempted, durationMs)
     entry.tries++
     const took = at - startedAt
     if (recovered) events.recovered(live)

@@ -16,8 +16,8 @@ export type Asking = Pick<Job, 'live' | 'respectBreaker' | 'patienceMs'>
 
 /** What lets an attempt through to its target: breaker, pause, the publish's room, rate limit and slots. */
 export interface Gate {
-  /** Leave for a job that nothing keeps waiting; undefined if it may have to. */
-  atOnce(job: Job): Pass | undefined
+  /** Leave for a job that nothing keeps waiting at `at`, which is now; undefined if it may have to. */
+  atOnce(job: Job, at: number): Pass | undefined
   /** Waits for room, a token and a slot; else what is in the way, or `later`. */
   wait(job: Job): Promise<Pass | Failure | 'later'>
   /** Why no attempt may be made now; undefined if one may. */
@@ -45,8 +45,7 @@ export const noProbe: Pass = { probe: undefined }
 export function createGate({ circuit, now }: GateDeps): Gate {
   const setBreaker = (live: LiveTarget, next: Breaker): void => change(live, next, circuit)
 
-  function forbidden({ live, respectBreaker }: Asking): Failure | undefined {
-    const at = now()
+  function forbidden({ live, respectBreaker }: Asking, at = now()): Failure | undefined {
     if (live.pausedUntil > at) {
       return failure('rate_limited', `${live.target.kind.title} asked to be left alone`, {
         retryAfterMs: live.pausedUntil - at
@@ -62,8 +61,8 @@ export function createGate({ circuit, now }: GateDeps): Gate {
   }
 
   /** At once, before anybody else looks: of all that wait for a half-open circuit, one is the probe. */
-  function pass(live: LiveTarget): Pass {
-    const probe = begun(live.breaker, now())
+  function pass(live: LiveTarget, at = now()): Pass {
+    const probe = begun(live.breaker, at)
     if (!probe) return noProbe
     setBreaker(live, probe)
     return { probe }
@@ -71,15 +70,15 @@ export function createGate({ circuit, now }: GateDeps): Gate {
 
   return {
     setBreaker,
-    forbidden,
+    forbidden: job => forbidden(job),
     refusal: job => forbidden(job) ?? tooBusy(job, rateWaitMs(job.live, now())),
 
-    atOnce(job) {
+    atOnce(job, at) {
       const { live } = job
-      if (job.room || hasStrayed(job) || forbidden(job) || rateWaitMs(live, now()) > 0) return undefined
+      if (job.room || hasStrayed(job) || forbidden(job, at) || rateWaitMs(live, at) > 0) return undefined
       if (!slotsOf(live, job.entry.peer).tryTake()) return undefined
-      takeToken(live, now())
-      return pass(live)
+      takeToken(live, at)
+      return pass(live, at)
     },
 
     async wait(job) {

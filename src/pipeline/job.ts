@@ -53,6 +53,9 @@ export interface Job {
   handing: Promise<unknown> | undefined
 }
 
+/** When the job's last attempt ended, in milliseconds since the epoch. */
+export const attemptEnd = ({ attemptedAt, attemptMs }: Job): number => attemptedAt + attemptMs
+
 /** What became of one part. */
 export type PartResult = {
   readonly attempts: number

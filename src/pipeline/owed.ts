@@ -19,7 +19,7 @@ import {
   stateField,
   stored
 } from './entry.js'
-import type { Job, PartResult } from './job.js'
+import { attemptEnd, type Job, type PartResult } from './job.js'
 import {
   afterClosing,
   afterDelivery,
@@ -215,7 +215,7 @@ export function createOwed({ store, events, maxPerTarget, retentionMs, now }: Ow
 
     done(job, before, { memory, statusCode }, durationMs, group) {
       const { entry } = job
-      const at = now()
+      const at = attemptEnd(job)
       const result: PartResult = { kind: 'delivered', attempts: entry.tries, durationMs, statusCode }
       const outcome = deliveredOutcome(entry, statusCode, durationMs)
       const stateAt = (index: number): string => packState(afterDelivery(before[index], entry.alerts[index]!))

@@ -1,5 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Of a publish: called once its answer is through, or nobody is there for it any more. */
+    over: (() => void) | undefined
+  }
+}
+
 /**
  * Calls back once an answer is through, or nobody is there for it any more. One that waits behind others of its connection
  * has not got that yet, and hears nothing of its own when the caller hangs up.

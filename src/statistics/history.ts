@@ -50,8 +50,9 @@ interface Bucket extends Counts {
 
 /** The last hour, in intervals of 10 s. */
 export interface History {
-  add(what: keyof Counts): void
-  duration(ms: number): void
+  /** `at`: now, in milliseconds since the epoch. */
+  add(what: keyof Counts, at: number): void
+  duration(ms: number, at: number): void
   read(windowMs: number): StatisticsHistory
   /** Publishes per second over the last whole minute. */
   publishesPerSecond(): number
@@ -60,8 +61,8 @@ export interface History {
 export function openHistory(now: () => number): History {
   const ring = Array.from({ length: intervals }, () => empty(-1))
 
-  const bucket = (): Bucket => {
-    const number = Math.floor(now() / intervalMs)
+  const bucket = (at: number): Bucket => {
+    const number = Math.floor(at / intervalMs)
     const place = number % intervals
     if (ring[place]!.number !== number) ring[place] = empty(number)
     return ring[place]!
@@ -74,9 +75,9 @@ export function openHistory(now: () => number): History {
     })
 
   return {
-    add: what => void bucket()[what]++,
-    duration(ms) {
-      const current = bucket()
+    add: (what, at) => void bucket(at)[what]++,
+    duration(ms, at) {
+      const current = bucket(at)
       current.durationMs += ms
       current.maxDurationMs = Math.max(current.maxDurationMs, ms)
     },

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { isIP } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
 import { buildConnector, type Dispatcher, errors, util } from 'undici'
+import { Batch } from '../batch.js'
 import { Connections } from './connections.js'
 import type { ErrorReason, Failure, WireAnswer, WireRequest } from './contract.js'
 import { BlockedAddress, type Egress } from './egress.js'
@@ -77,6 +78,17 @@ export function createSender(rules: Egress, userAgent: string): Sender {
     return pool
   }
 
+  const beginning = new Batch<Exchange>(
+    exchange => {
+      const { target } = exchange
+      const outbound = exchange.outbound()
+      if (closed) exchange.onError(new errors.ClientClosedError())
+      else poolOf(target, lineOf(target), outbound.origin).dispatch(outbound, exchange)
+    },
+    undefined,
+    queueMicrotask
+  )
+
   const retire = async (target: Target): Promise<void> => {
     const line = lines.get(target)
     lines.delete(target)
@@ -98,12 +110,9 @@ export function createSender(rules: Egress, userAgent: string): Sender {
         queueMicrotask(() => whom.exchanged(refused))
         return
       }
-      const line = lineOf(target)
       const { origin, path, method, body } = request
-      poolOf(target, line, origin).dispatch(
-        { origin, path, method, headers: headersOf(line, request, options), body: body ?? null },
-        new Exchange(target, options, ended, whom)
-      )
+      const headers = headersOf(lineOf(target), request, options)
+      beginning.add(new Exchange(target, { origin, path, method, headers, body: body ?? null }, options, ended, whom))
     },
     retire(target) {
       retired.add(target)
@@ -128,6 +137,8 @@ function headersOf(line: Line, request: WireRequest, options: SendOptions): stri
   return headers
 }
 
+type Outbound = Dispatcher.DispatchOptions & Pick<WireRequest, 'origin'>
+
 /**
  * One exchange under way: collects the answer, keeps the time, and settles exactly once. It speaks undici's own handler
  * protocol, with headers as they came: the newer one parses them all for an answer whose status says everything.
@@ -139,18 +150,29 @@ class Exchange implements Dispatcher.DispatchHandler {
   #body = ''
   #bytes = 0
   #decoder: StringDecoder | undefined
+  #outbound: Outbound | undefined
   #settled = false
+  #result: WireAnswer | Failure | undefined
   #whom: ExchangeEnd | undefined
   readonly #timer: NodeJS.Timeout
 
   constructor(
-    private readonly target: Target,
+    readonly target: Target,
+    outbound: Outbound,
     private readonly options: SendOptions,
     private readonly ended: (target: Target) => void,
     whom: ExchangeEnd
   ) {
+    this.#outbound = outbound
     this.#whom = whom
     this.#timer = setTimeout(timedOut, options.timeoutMs, this)
+  }
+
+  /** What goes out, once: whoever takes it sends it. */
+  outbound(): Outbound {
+    const outbound = this.#outbound!
+    this.#outbound = undefined
+    return outbound
   }
 
   onConnect(abort: (error?: Error) => void): void {
@@ -207,15 +229,24 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #settle(result: WireAnswer | Failure): void {
     this.#settled = true
+    this.#result = result
     clearTimeout(this.#timer)
     this.ended(this.target)
+    settled.add(this)
+  }
+
+  tell(): void {
     const whom = this.#whom
+    const result = this.#result!
     // A connection remembers its last exchange for as long as it is idle; all that led to it must not stay with it.
     this.#whom = undefined
     this.#rawHeaders = noHeaders
+    this.#result = undefined
     whom?.exchanged(result)
   }
 }
+
+const settled = new Batch<Exchange>(exchange => exchange.tell())
 
 const noHeaders: Buffer[] = []
 const noneRead: WireAnswer['headers'] = {}
