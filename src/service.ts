@@ -329,6 +329,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     readiness = 'ready'
     poller.start()
     retry.start()
+    publish.start()
     log.info({ targets: roster.all().length, source: discovery.source }, 'ready')
   })
   ready.catch(error => {
@@ -360,7 +361,7 @@ export async function startService(config: Config, { log, targetsFileNamed }: Se
     readiness = 'draining'
     await discovery.stop()
     await poller.stop()
-    const retries = retry.stop()
+    const retries = Promise.all([retry.stop(), publish.stop()])
     const until = now() + config.DRAIN_TIMEOUT
     while ((publish.inFlight() > 0 || inHand.size > 0) && now() < until) await pause(20)
     // What is left is written down first, so that cutting its connection loses nothing.

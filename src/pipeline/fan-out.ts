@@ -99,7 +99,8 @@ export class FanOut {
   /** Resolves once every part of every delivery has ended. */
   readonly ended: Promise<void>
   readonly #deliveries: readonly Running[]
-  readonly #started: Promise<unknown> | undefined
+  /** Resolves once it is known what parts there are; undefined: it is. */
+  readonly laidOut: Promise<unknown> | undefined
   readonly #room: Slots | undefined
   readonly #sequenced: readonly Sequenced[]
   readonly #group: Entry['group']
@@ -135,8 +136,8 @@ export class FanOut {
     this.#refs = key === undefined ? noRefs : [{ key, round }]
     this.#room = maxConcurrent > 0 && maxConcurrent < choices.length ? createSlots(maxConcurrent) : undefined
     this.#deliveries = mapped(choices, choice => this.#open(choice))
-    this.#started = this.#startAll()
-    if (this.#started) void this.#started.then(() => this.#leave())
+    this.laidOut = this.#startAll()
+    if (this.laidOut) void this.laidOut.then(() => this.#leave())
     else this.#leave()
   }
 
@@ -158,9 +159,23 @@ export class FanOut {
     return ms
   }
 
+  /** Whether all that has ended, or still runs, is told, given up or owed. */
+  isOwned(): boolean {
+    return this.#deliveries.every(
+      ({ results, parts }) =>
+        results.length === parts.length && results.every(result => result && result.kind !== 'unowned')
+    )
+  }
+
+  /** What is told of a part that has not ended, once all of the publish is owed as a whole. */
+  owedAsWhole(delivery: Delivery, index: number): PartResult {
+    const entry = (delivery as Running).jobs[index]?.entry
+    return { kind: 'queued', id: entry?.id, attempts: entry?.tries ?? 0, durationMs: 0 }
+  }
+
   /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
   async handOver(): Promise<void> {
-    await this.#started
+    await this.laidOut
     this.#handed = new Set()
     const handing: Promise<void>[] = []
     for (const delivery of this.#deliveries)

@@ -65,7 +65,8 @@ export type PartResult = {
   | { readonly kind: 'delivered'; readonly recorded?: boolean }
   | {
       readonly kind: 'queued'
-      readonly id: string
+      /** Its delivery id; absent where it has none yet. */
+      readonly id: string | undefined
       readonly failure?: FailureShown
       readonly heldBack?: HeldBack
       readonly recorded?: boolean

@@ -6,10 +6,11 @@ import { Crowd } from './crowd.js'
 import type { Deliver } from './deliver.js'
 import { chooseAmongAll } from './elsewhere.js'
 import { newId } from './entry.js'
-import { type Delivery, FanOut } from './fan-out.js'
+import { type Delivery, FanOut, type FanOutPlan } from './fan-out.js'
 import { createHurry, type Hurry } from './hurry.js'
 import type { PartResult } from './job.js'
 import { type EffectiveOptions, publishTimeoutMs } from './options.js'
+import { createPledges } from './pledge.js'
 import {
   type PublishResult,
   publishResult,
@@ -74,6 +75,8 @@ export interface PublishDeps {
 const unownedWaitMs = 9_000
 /** The attempts of a large notification have at least the rest of `ACK_TIMEOUT`. */
 const mostEarly = 0.9
+/** How long it takes to own a publish as a whole on a slow machine while others want the event loop, in milliseconds. */
+const pledgeMs = ({ bytes }: PublishRequest): number => 500 + bytes.length / 6_000
 
 export interface Publish {
   /** Fans one notification out: every chosen target is attempted in parallel, and each one's outcome comes back. */
@@ -82,6 +85,9 @@ export interface Publish {
   inFlight(): number
   /** Ends all waiting: what still runs is owned by the queue, and every caller gets an answer. */
   cutShort(): void
+  /** Goes on with what a process before this one, or another one that is gone, did not get to. Once the targets are known. */
+  start(): void
+  stop(): Promise<void>
 }
 
 export function createPublish(deps: PublishDeps): Publish {
@@ -89,6 +95,15 @@ export function createPublish(deps: PublishDeps): Publish {
   const { dedupWindowMs, retentionMs } = deps
   const admissions = createAdmissions({ store, dedupWindowMs, retentionMs, now, warn: events.warn })
   const fanOutDeps = { deliver, isLatest: admissions.isLatest, now }
+  const pledges = createPledges({
+    store,
+    roster,
+    fanOut: fanOutDeps,
+    healthIntervalMs: deps.healthIntervalMs,
+    retentionMs,
+    warn: events.warn,
+    now
+  })
   const underWay = new Crowd<Hurry>()
   /** How long the answer to an Alertmanager body may take. */
   const waitMs = store.durable ? deps.ackTimeoutMs : unownedWaitMs
@@ -110,7 +125,9 @@ export function createPublish(deps: PublishDeps): Publish {
     inFlight: () => underWay.size,
     cutShort() {
       for (const hurry of underWay.all()) hurry.end()
-    }
+    },
+    start: pledges.start,
+    stop: pledges.stop
   }
 
   async function publish(request: PublishRequest, hurry: Hurry): Promise<Published> {
@@ -153,10 +170,12 @@ export function createPublish(deps: PublishDeps): Publish {
     const until = store.durable && ends.ackAt < ends.until ? Number.POSITIVE_INFINITY : ends.until
     const plan = { request, notification, admission, choices, publishId, acceptedAt, until, hurry }
     const fan = new FanOut(plan, fanOutDeps)
-    if (!(await inTime(fan, hurry, ends))) await fan.handOver()
+    const pledged = !(await inTime(fan, plan, ends)) && (await owned(fan, plan))
 
     const tookMs = now() - acceptedAt
-    const outcomes = mapped(fan.deliveries, delivery => outcomeOf(delivery, tookMs))
+    const outcomes = mapped(fan.deliveries, delivery =>
+      pledged ? pledgedOutcome(fan, delivery) : outcomeOf(delivery, tookMs)
+    )
     const results = mapped(fan.deliveries, ({ choice, durationMs }, index) =>
       targetResult(choice, outcomes[index]!.parts, choice.kind === 'send' ? durationMs || tookMs : 0)
     )
@@ -171,12 +190,26 @@ export function createPublish(deps: PublishDeps): Publish {
     return { until, ackAt: accepted.source === 'api' ? Number.POSITIVE_INFINITY : (arrivedAt ?? acceptedAt) + waitMs }
   }
 
+  /** Has the queue own what has not ended. True if that is only owned as a whole so far. */
+  async function owned(fan: FanOut, plan: FanOutPlan): Promise<boolean> {
+    await fan.laidOut
+    const pledge = fan.writingMs() >= pledgeMs(plan.request) ? await pledges.make(plan) : undefined
+    const handed = fan.handOver()
+    if (!pledge) {
+      await handed
+      return false
+    }
+    void handed.then(() => pledges.ended(pledge, fan))
+    return true
+  }
+
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */
-  async function inTime(fan: FanOut, hurry: Hurry, { until, ackAt }: Ends): Promise<boolean> {
+  async function inTime(fan: FanOut, { request, hurry }: FanOutPlan, { until, ackAt }: Ends): Promise<boolean> {
+    const mostMs = Math.min(pledgeMs(request), mostEarly * waitMs)
     const { ended } = fan
     let expired = false
     // What is left must be written down by the time that the answer is due.
-    const writingMs = (): number => (store.durable ? Math.min(fan.writingMs(), mostEarly * waitMs) : 0)
+    const writingMs = (): number => (store.durable ? Math.min(fan.writingMs(), mostMs) : 0)
     let earlyMs = writingMs()
     const look = (): void => {
       const gainedMs = earlyMs - writingMs()
@@ -206,6 +239,12 @@ type Outcome = Parameters<typeof tallyOf>[0][number]
 
 function outcomeOf({ choice, results }: Delivery, tookMs: number): Outcome {
   return { choice, parts: mapped(results, result => result ?? timedOut(tookMs)) }
+}
+
+/** The same where the publish is owed as a whole. */
+function pledgedOutcome(fan: FanOut, delivery: Delivery): Outcome {
+  const { choice, results } = delivery
+  return { choice, parts: mapped(results, (result, index) => result ?? fan.owedAsWhole(delivery, index)) }
 }
 
 /** An attempt that runs on although nobody can own it. */

@@ -113,7 +113,7 @@ export function targetResult(choice: Choice, parts: readonly PartResult[], durat
       skipped: true,
       skip_reason: choice.reason ?? only.heldBack,
       queued: true,
-      delivery_id: only.id,
+      delivery_id: only.id!,
       attempts: only.attempts,
       duration_ms: durationMs
     }
@@ -135,7 +135,8 @@ function single(part: PartResult, reason: SkipReason | undefined, durationMs: nu
       return { success: true, skipped: false, ...status, ...(part.recorded ? { deduplicated: true } : {}), ...times }
     case 'queued':
     case 'unowned': {
-      const queued = part.kind === 'queued' ? { queued: true, delivery_id: part.id } : {}
+      const id = part.kind === 'queued' && part.id !== undefined ? { delivery_id: part.id } : {}
+      const queued = part.kind === 'queued' ? { queued: true, ...id } : {}
       const skipped = part.heldBack ? { skipped: true, skip_reason: reason ?? part.heldBack } : { skipped: false }
       const recorded = part.kind === 'queued' && part.recorded ? { deduplicated: true } : {}
       return { success: false, ...skipped, ...status, ...errorOf(part), ...queued, ...recorded, ...times }

@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto'
 export const prefix = '{alert-fanout}:'
 
 /** Only what starts with one of these can be listed. */
-export const listed = ['entry/', 'dead/']
+export const listed = ['entry/', 'dead/', 'pledge/']
 
 const common = `
 local P = '${prefix}'

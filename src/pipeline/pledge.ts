@@ -1,0 +1,211 @@
+import type { Notification } from '../alert.js'
+import { type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
+import { acceptInTurns } from './accept.js'
+import { type Admission, readInTurns } from './admission.js'
+import { chooseAmongAll } from './elsewhere.js'
+import { alertId } from './entry.js'
+import { FanOut, type FanOutDeps, type FanOutPlan } from './fan-out.js'
+import { createHurry } from './hurry.js'
+import type { EffectiveOptions } from './options.js'
+import { parseInTurns } from './pieces.js'
+import type { Roster } from './roster.js'
+
+/**
+ * A publish that is owed as a whole. Tens of thousands of parts take longer to be written down, each with what its target
+ * has, than their caller waits: so the body is written first, in one record, the caller is answered, and the parts follow.
+ * Where the process dies meanwhile, whoever comes next goes on.
+ */
+export interface Pledge {
+  readonly id: string
+  readonly hold: Hold | undefined
+}
+
+export interface Pledges {
+  /** Writes one down; durable once this resolves. Undefined where that is not possible: then each part is owed by itself. */
+  make(plan: FanOutPlan): Promise<Pledge | undefined>
+  /** All parts of it were tried to be owed, or told. */
+  ended(pledge: Pledge, fan: FanOut): void
+  /** Goes on with those that nobody goes on with. Call it once the targets are known. */
+  start(): void
+  stop(): Promise<void>
+}
+
+export interface PledgesDeps {
+  readonly store: Store
+  readonly roster: Roster
+  readonly fanOut: Omit<FanOutDeps, 'isLatest'>
+  readonly healthIntervalMs: number
+  /** How long dead letters are kept, in milliseconds: so long is a target waited for that is not there. */
+  readonly retentionMs: number
+  warn(message: string, fields: Record<string, unknown>): void
+  now(): number
+}
+
+/** The record of a pledge. Times are milliseconds since the epoch. */
+interface Kept extends Pick<Admission, 'seq' | 'round'> {
+  readonly key: string
+  readonly publish_id: string
+  readonly accepted_at: number
+  readonly targets: readonly string[]
+  readonly unfiltered: boolean
+  readonly options: EffectiveOptions
+  readonly sender: string
+  readonly traceparent: string | null
+  /** As it came. */
+  readonly body: string
+}
+
+const prefix = 'pledge/'
+/** How often it is looked for pledges that nobody goes on with, in milliseconds. */
+const lookMs = 15_000
+
+export function createPledges(deps: PledgesDeps): Pledges {
+  const { store, roster, fanOut, healthIntervalMs, retentionMs, warn, now } = deps
+  /** Those that this process goes on with. */
+  const inHand = new Set<string>()
+  let timer: NodeJS.Timeout | undefined
+  let looking: Promise<void> | undefined
+  let on = false
+
+  /** Undefined: another process has it. Where there is one process, it has them all. */
+  const holdOf = async (id: string): Promise<Hold | undefined> => store.hold([`//${id}`])
+
+  function letGo({ id, hold }: Pledge): void {
+    inHand.delete(id)
+    if (hold) store.release(hold)
+  }
+
+  function ended(pledge: Pledge, fan: FanOut): void {
+    if (fan.isOwned()) store.note([{ id: pledge.id, drop: true }])
+    else lookSoon(lookMs)
+    letGo(pledge)
+  }
+
+  /** Looks again as long as there are any. Where there are other processes, they may leave some at any time. */
+  async function look(): Promise<void> {
+    const pledges = await store.list(prefix, undefined, 100, ['seq'])
+    if (store.shared || pledges.length > 0) lookSoon(lookMs)
+    for (const { id } of pledges) {
+      if (!on) return
+      if (inHand.has(id)) continue
+      const hold = await holdOf(id)
+      if (!hold) continue
+      inHand.add(id)
+      try {
+        await goOn({ id, hold })
+      } finally {
+        letGo({ id, hold })
+      }
+    }
+  }
+
+  async function goOn({ id }: Pledge): Promise<void> {
+    const [record] = await store.read([id])
+    if (!record) return
+    const kept = record as unknown as Kept
+    const there = kept.targets.filter(name => roster.get(name)?.target.settings.enabled)
+    if (there.length === 0) return
+    const fan = await again(kept, there)
+    const away = kept.targets.filter(name => !there.includes(name))
+    if (!fan.isOwned()) return
+    if (away.length === 0) store.note([{ id, drop: true }])
+    else store.note([{ id, set: { targets: away } }])
+  }
+
+  /** Has all of it owed that is not: what has ended, or is owed, is on record under its key. */
+  async function again(kept: Kept, names: readonly string[]): Promise<FanOut> {
+    const { key, seq, round, publish_id: publishId, accepted_at: acceptedAt, options, unfiltered } = kept
+    const bytes = Buffer.from(kept.body)
+    const reading = await acceptInTurns(await parseInTurns(bytes), bytes, acceptedAt)
+    if (!reading.ok) throw new Error('the body of a pledge cannot be read')
+    const { notification } = reading.value
+    const records = await recordsOf(notification)
+    const admission = { seq, key, round, known: undefined, keptMs: 0, records, isNew: false, doubtful: true }
+    const selection = { scope: 'named', names, unfiltered, options, now: now(), healthIntervalMs, records } as const
+    const choices = await chooseAmongAll(store, notification, { roster, selection })
+    const request = {
+      accepted: reading.value,
+      scope: 'named',
+      options,
+      bytes,
+      sender: kept.sender,
+      traceparent: kept.traceparent ?? undefined,
+      onGone: () => {}
+    } as const
+    // Nobody waits for attempts.
+    const hurry = createHurry()
+    hurry.end()
+    const until = Number.POSITIVE_INFINITY
+    const plan = { request, notification, admission, choices, publishId, acceptedAt, until, hurry }
+    const fan = new FanOut(plan, { ...fanOut, isLatest: () => false })
+    await fan.ended
+    return fan
+  }
+
+  const recordsOf = ({ alerts }: Notification) =>
+    readInTurns(
+      store,
+      alerts.map(alert => alertId(alert.fingerprint))
+    )
+
+  function lookSoon(ms: number): void {
+    clearTimeout(timer)
+    if (on) timer = setTimeout(lookNow, ms).unref()
+  }
+
+  function lookNow(): void {
+    looking ??= look()
+      .catch(error => {
+        warn('a publish that is owed as a whole could not be gone on with', { error: nameOf(error) })
+        lookSoon(lookMs)
+      })
+      .then(() => {
+        looking = undefined
+      })
+  }
+
+  return {
+    async make({ request, admission, choices, publishId, acceptedAt }) {
+      const { key, seq, round } = admission
+      if (key === undefined) return undefined
+      const id = `${prefix}${publishId}`
+      const kept: Kept = {
+        key,
+        seq,
+        round,
+        publish_id: publishId,
+        accepted_at: acceptedAt,
+        targets: choices.flatMap(choice => (choice.kind === 'send' ? choice.live.name : [])),
+        unfiltered: request.unfiltered === true,
+        options: request.options,
+        sender: request.sender,
+        traceparent: request.traceparent ?? null,
+        body: request.bytes.toString()
+      }
+      inHand.add(id)
+      let hold: Hold | undefined
+      try {
+        hold = await holdOf(id)
+        await store.write([{ id, set: { ...kept }, expiresAt: acceptedAt + retentionMs }])
+        return { id, hold }
+      } catch (error) {
+        letGo({ id, hold })
+        if (error instanceof StoreUnavailable) return undefined
+        throw error
+      }
+    },
+    ended,
+    start() {
+      on = true
+      lookSoon(0)
+    },
+    async stop() {
+      on = false
+      clearTimeout(timer)
+      await looking
+    }
+  }
+}
+
+/** The kind of an error without its text, which could carry anything. */
+const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown')
