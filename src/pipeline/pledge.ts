@@ -46,13 +46,19 @@ interface Kept extends Pick<Admission, 'seq' | 'round'> {
   readonly key: string
   readonly publish_id: string
   readonly accepted_at: number
-  readonly targets: readonly string[]
+  readonly targets: readonly Owed[]
   readonly unfiltered: boolean
   readonly options: EffectiveOptions
   readonly sender: string
   readonly traceparent: string | null
   /** As it came. */
   readonly body: string
+}
+
+/** A target that it is owed to, as long as there is one of that name and type. */
+interface Owed {
+  readonly name: string
+  readonly type: string
 }
 
 const prefix = 'pledge/'
@@ -63,6 +69,8 @@ export function createPledges(deps: PledgesDeps): Pledges {
   const { store, roster, fanOut, healthIntervalMs, retentionMs, warn, now } = deps
   /** Those that this process goes on with. */
   const inHand = new Set<string>()
+  /** Those of which it was told that they wait for a target. */
+  const waiting = new Set<string>()
   let timer: NodeJS.Timeout | undefined
   let looking: Promise<void> | undefined
   let on = false
@@ -92,28 +100,39 @@ export function createPledges(deps: PledgesDeps): Pledges {
       if (!hold) continue
       inHand.add(id)
       try {
-        await goOn({ id, hold })
+        await goOn(id)
+      } catch (error) {
+        warn('a publish that is owed as a whole could not be gone on with', { error: nameOf(error) })
       } finally {
         letGo({ id, hold })
       }
     }
   }
 
-  async function goOn({ id }: Pledge): Promise<void> {
+  const isThere = ({ name, type }: Owed): boolean => {
+    const live = roster.get(name)
+    return live?.type === type && live.target.settings.enabled
+  }
+
+  async function goOn(id: string): Promise<void> {
     const [record] = await store.read([id])
     if (!record) return
     const kept = record as unknown as Kept
-    const there = kept.targets.filter(name => roster.get(name)?.target.settings.enabled)
+    const there = kept.targets.filter(isThere)
+    const away = kept.targets.filter(target => !there.includes(target))
+    if (away.length > 0 && !waiting.has(id)) {
+      waiting.add(id)
+      warn('a publish waits for targets that are not there', { target_names: away.map(({ name }) => name) })
+    }
     if (there.length === 0) return
     const fan = await again(kept, there)
-    const away = kept.targets.filter(name => !there.includes(name))
     if (!fan.isOwned()) return
-    if (away.length === 0) store.note([{ id, drop: true }])
-    else store.note([{ id, set: { targets: away } }])
+    store.note([away.length === 0 ? { id, drop: true } : { id, set: { targets: away } }])
   }
 
   /** Has all of it owed that is not: what has ended, or is owed, is on record under its key. */
-  async function again(kept: Kept, names: readonly string[]): Promise<FanOut> {
+  async function again(kept: Kept, targets: readonly Owed[]): Promise<FanOut> {
+    const names = targets.map(({ name }) => name)
     const { key, seq, round, publish_id: publishId, accepted_at: acceptedAt, options, unfiltered } = kept
     const bytes = Buffer.from(kept.body)
     const reading = await acceptInTurns(await parseInTurns(bytes), bytes, acceptedAt)
@@ -156,7 +175,7 @@ export function createPledges(deps: PledgesDeps): Pledges {
   function lookNow(): void {
     looking ??= look()
       .catch(error => {
-        warn('a publish that is owed as a whole could not be gone on with', { error: nameOf(error) })
+        warn('it could not be looked for publishes that are owed as a whole', { error: nameOf(error) })
         lookSoon(lookMs)
       })
       .then(() => {
@@ -175,7 +194,9 @@ export function createPledges(deps: PledgesDeps): Pledges {
         round,
         publish_id: publishId,
         accepted_at: acceptedAt,
-        targets: choices.flatMap(choice => (choice.kind === 'send' ? choice.live.name : [])),
+        targets: choices.flatMap(choice =>
+          choice.kind === 'send' ? { name: choice.live.name, type: choice.live.type } : []
+        ),
         unfiltered: request.unfiltered === true,
         options: request.options,
         sender: request.sender,

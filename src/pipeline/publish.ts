@@ -193,7 +193,8 @@ export function createPublish(deps: PublishDeps): Publish {
   /** Has the queue own what has not ended. True if that is only owned as a whole so far. */
   async function owned(fan: FanOut, plan: FanOutPlan): Promise<boolean> {
     await fan.laidOut
-    const pledge = fan.writingMs() >= pledgeMs(plan.request) ? await pledges.make(plan) : undefined
+    const isLong = store.durable && fan.writingMs() >= pledgeMs(plan.request)
+    const pledge = isLong ? await pledges.make(plan) : undefined
     const handed = fan.handOver()
     if (!pledge) {
       await handed

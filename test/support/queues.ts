@@ -30,14 +30,15 @@ export function onRedis(
   })
 }
 
-/** Waits until something holds; fails after 15 s of real time, however the clock is put. */
+/** Waits until something holds; fails after so many seconds of real time, however the clock is put. */
 export async function eventually(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  otherwise: () => Promise<string> = async () => ''
+  otherwise: () => Promise<string> = async () => '',
+  seconds = 15
 ): Promise<void> {
-  for (const end = performance.now() + 15_000; !(await holds()); await sleep(10)) {
-    if (performance.now() > end) throw new Error(`waited 15 s in vain until ${what} ${await otherwise()}`)
+  for (const end = performance.now() + 1_000 * seconds; !(await holds()); await sleep(10)) {
+    if (performance.now() > end) throw new Error(`waited ${seconds} s in vain until ${what} ${await otherwise()}`)
   }
 }
 
