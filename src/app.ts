@@ -121,8 +121,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       open++
       largeOpen += large
       onceOver(request.raw, reply.raw, () => {
-        closed(large)
-        request.over?.()
+        const rest = request.over?.()
+        if (rest) void rest.then(() => closed(large))
+        else closed(large)
       })
     }
     done(refusal)

@@ -186,7 +186,8 @@ export function createPledges(deps: PledgesDeps): Pledges {
   return {
     async make({ request, admission, choices, publishId, acceptedAt }) {
       const { key, seq, round } = admission
-      if (key === undefined) return undefined
+      // Others wait for as long as they asked to.
+      if (key === undefined || request.accepted.source !== 'alertmanager') return undefined
       const id = `${prefix}${publishId}`
       const kept: Kept = {
         key,

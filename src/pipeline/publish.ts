@@ -45,7 +45,14 @@ export interface PublishRequest {
 }
 
 export type Published =
-  | { readonly kind: 'published'; readonly result: PublishResult; readonly verdict: Verdict; answered(): void }
+  | {
+      readonly kind: 'published'
+      readonly result: PublishResult
+      readonly verdict: Verdict
+      /** What is done behind the answer; absent: nothing. Never rejects. */
+      readonly rest: Promise<void> | undefined
+      answered(): void
+    }
   | { readonly kind: 'no_enabled_targets' }
   | { readonly kind: 'cancelled' }
 
@@ -170,11 +177,11 @@ export function createPublish(deps: PublishDeps): Publish {
     const until = store.durable && ends.ackAt < ends.until ? Number.POSITIVE_INFINITY : ends.until
     const plan = { request, notification, admission, choices, publishId, acceptedAt, until, hurry }
     const fan = new FanOut(plan, fanOutDeps)
-    const pledged = !(await inTime(fan, plan, ends)) && (await owned(fan, plan))
+    const rest = (await inTime(fan, plan, ends)) ? undefined : await owned(fan, plan)
 
     const tookMs = now() - acceptedAt
     const outcomes = mapped(fan.deliveries, delivery =>
-      pledged ? pledgedOutcome(fan, delivery) : outcomeOf(delivery, tookMs)
+      rest ? pledgedOutcome(fan, delivery) : outcomeOf(delivery, tookMs)
     )
     const results = mapped(fan.deliveries, ({ choice, durationMs }, index) =>
       targetResult(choice, outcomes[index]!.parts, choice.kind === 'send' ? durationMs || tookMs : 0)
@@ -182,7 +189,13 @@ export function createPublish(deps: PublishDeps): Publish {
     const result = publishResult(publishId, results, tookMs)
     const verdict = verdictOf(scope, outcomes, results)
     events.published(result, verdict, accepted)
-    return { kind: 'published', result, verdict, answered: () => admissions.answered(admission, verdict) }
+    return {
+      kind: 'published',
+      result,
+      verdict,
+      rest: rest?.ended,
+      answered: () => admissions.answered(admission, verdict)
+    }
   }
 
   function endsOf({ accepted, arrivedAt, options }: PublishRequest, acceptedAt: number, targets: number): Ends {
@@ -190,18 +203,16 @@ export function createPublish(deps: PublishDeps): Publish {
     return { until, ackAt: accepted.source === 'api' ? Number.POSITIVE_INFINITY : (arrivedAt ?? acceptedAt) + waitMs }
   }
 
-  /** Has the queue own what has not ended. True if that is only owned as a whole so far. */
-  async function owned(fan: FanOut, plan: FanOutPlan): Promise<boolean> {
+  /** Has the queue own what has not ended. If that is only owned as a whole so far: when the rest of it has ended. */
+  async function owned(fan: FanOut, plan: FanOutPlan): Promise<Rest | undefined> {
     await fan.laidOut
     const isLong = store.durable && fan.writingMs() >= pledgeMs(plan.request)
     const pledge = isLong ? await pledges.make(plan) : undefined
     const handed = fan.handOver()
-    if (!pledge) {
-      await handed
-      return false
-    }
-    void handed.then(() => pledges.ended(pledge, fan))
-    return true
+    // Whatever went wrong, what is not owed by then is tried again.
+    if (pledge) return { ended: handed.catch(() => {}).then(() => pledges.ended(pledge, fan)) }
+    await handed
+    return undefined
   }
 
   /** Waits for the deliveries; false if the answer is due, or the caller gone, while attempts still run. */
@@ -234,6 +245,11 @@ export function createPublish(deps: PublishDeps): Publish {
 interface Ends {
   readonly until: number
   readonly ackAt: number
+}
+
+/** In an object, since it is not waited for. */
+interface Rest {
+  readonly ended: Promise<void>
 }
 
 type Outcome = Parameters<typeof tallyOf>[0][number]

@@ -2,8 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Of a publish: called once its answer is through, or nobody is there for it any more. */
-    over: (() => void) | undefined
+    /**
+     * Of a publish: called once its answer is through, or nobody is there for it any more. Returns what is still done for it,
+     * which never rejects.
+     */
+    over: (() => Promise<unknown> | undefined) | undefined
   }
 }
 

@@ -170,8 +170,12 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     waitForAnswer(request, options.timeoutMs)
     const { raw } = reply
     let gone: (() => void) | undefined
-    let answered: (() => void) | undefined
-    request.over = () => (raw.writableFinished ? answered?.() : gone?.())
+    let done: Extract<Published, { kind: 'published' }> | undefined
+    request.over = () => {
+      if (!raw.writableFinished) gone?.()
+      else done?.answered()
+      return done?.rest
+    }
     const { 'idempotency-key': idempotencyKey, traceparent } = request.headers
     const published = await deps.publish({
       accepted,
@@ -191,7 +195,7 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     })
     if (published.kind === 'no_enabled_targets') throw new ApiError('NO_ENABLED_TARGETS', { retryAfterSeconds: 5 })
     if (published.kind === 'cancelled') return reply.code(499).send()
-    answered = published.answered
+    done = published
     const { result, verdict } = published
     if (verdict.status >= 503) reply.header('retry-after', '5')
     const answer = 'code' in verdict ? { ...errorBody(verdict.code), ...result } : result

@@ -82,8 +82,12 @@ export function createSender(rules: Egress, userAgent: string): Sender {
     exchange => {
       const { target } = exchange
       const outbound = exchange.outbound()
-      if (closed) exchange.onError(new errors.ClientClosedError())
-      else poolOf(target, lineOf(target), outbound.origin).dispatch(outbound, exchange)
+      try {
+        if (closed) throw new errors.ClientClosedError()
+        poolOf(target, lineOf(target), outbound.origin).dispatch(outbound, exchange)
+      } catch (error) {
+        exchange.onError(error as Error)
+      }
     },
     undefined,
     queueMicrotask
