@@ -1,12 +1,12 @@
 import { mapped } from '../mapped.js'
 import type { Store } from '../queues/contract.js'
 import { type Accepted, stampedAt } from './accept.js'
-import { createAdmissions } from './admission.js'
+import { type Admission, createAdmissions } from './admission.js'
 import { Crowd } from './crowd.js'
 import type { Deliver } from './deliver.js'
 import { chooseAmongAll } from './elsewhere.js'
 import { newId } from './entry.js'
-import { type Delivery, FanOut, type FanOutPlan } from './fan-out.js'
+import { FanOut, type FanOutPlan } from './fan-out.js'
 import { createHurry, type Hurry } from './hurry.js'
 import type { PartResult } from './job.js'
 import { type EffectiveOptions, publishTimeoutMs } from './options.js'
@@ -180,22 +180,17 @@ export function createPublish(deps: PublishDeps): Publish {
     const rest = (await inTime(fan, plan, ends)) ? undefined : await owned(fan, plan)
 
     const tookMs = now() - acceptedAt
-    const outcomes = mapped(fan.deliveries, delivery =>
-      rest ? pledgedOutcome(fan, delivery) : outcomeOf(delivery, tookMs)
-    )
-    const results = mapped(fan.deliveries, ({ choice, durationMs }, index) =>
-      targetResult(choice, outcomes[index]!.parts, choice.kind === 'send' ? durationMs || tookMs : 0)
-    )
+    const outcomes = rest ? pledgedOutcomes(fan) : outcomesOf(fan, tookMs)
+    const results = resultsOf(fan, outcomes, tookMs)
     const result = publishResult(publishId, results, tookMs)
     const verdict = verdictOf(scope, outcomes, results)
     events.published(result, verdict, accepted)
-    return {
-      kind: 'published',
-      result,
-      verdict,
-      rest: rest?.ended,
-      answered: () => admissions.answered(admission, verdict)
-    }
+    return { kind: 'published', result, verdict, rest: rest?.ended, answered: answeredWith(admission, verdict) }
+  }
+
+  /** Here, where it keeps nothing else of the publish until its answer is through. */
+  function answeredWith(admission: Admission, verdict: Verdict): () => void {
+    return () => admissions.answered(admission, verdict)
   }
 
   function endsOf({ accepted, arrivedAt, options }: PublishRequest, acceptedAt: number, targets: number): Ends {
@@ -254,14 +249,25 @@ interface Rest {
 
 type Outcome = Parameters<typeof tallyOf>[0][number]
 
-function outcomeOf({ choice, results }: Delivery, tookMs: number): Outcome {
-  return { choice, parts: mapped(results, result => result ?? timedOut(tookMs)) }
+function resultsOf({ deliveries }: FanOut, outcomes: readonly Outcome[], tookMs: number): TargetResult[] {
+  return mapped(deliveries, ({ choice, durationMs }, index) =>
+    targetResult(choice, outcomes[index]!.parts, choice.kind === 'send' ? durationMs || tookMs : 0)
+  )
+}
+
+function outcomesOf({ deliveries }: FanOut, tookMs: number): Outcome[] {
+  return mapped(deliveries, ({ choice, results }) => ({
+    choice,
+    parts: mapped(results, result => result ?? timedOut(tookMs))
+  }))
 }
 
 /** The same where the publish is owed as a whole. */
-function pledgedOutcome(fan: FanOut, delivery: Delivery): Outcome {
-  const { choice, results } = delivery
-  return { choice, parts: mapped(results, (result, index) => result ?? fan.owedAsWhole(delivery, index)) }
+function pledgedOutcomes(fan: FanOut): Outcome[] {
+  return mapped(fan.deliveries, delivery => ({
+    choice: delivery.choice,
+    parts: mapped(delivery.results, (result, index) => result ?? fan.owedAsWhole(delivery, index))
+  }))
 }
 
 /** An attempt that runs on although nobody can own it. */

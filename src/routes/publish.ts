@@ -170,11 +170,12 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     waitForAnswer(request, options.timeoutMs)
     const { raw } = reply
     let gone: (() => void) | undefined
-    let done: Extract<Published, { kind: 'published' }> | undefined
+    let answered: (() => void) | undefined
+    let rest: Promise<void> | undefined
     request.over = () => {
-      if (!raw.writableFinished) gone?.()
-      else done?.answered()
-      return done?.rest
+      if (raw.writableFinished) answered?.()
+      else gone?.()
+      return rest
     }
     const { 'idempotency-key': idempotencyKey, traceparent } = request.headers
     const published = await deps.publish({
@@ -195,7 +196,8 @@ export function publishRoutes(app: FastifyInstance, deps: PublishRoutes): void {
     })
     if (published.kind === 'no_enabled_targets') throw new ApiError('NO_ENABLED_TARGETS', { retryAfterSeconds: 5 })
     if (published.kind === 'cancelled') return reply.code(499).send()
-    done = published
+    answered = published.answered
+    rest = published.rest
     const { result, verdict } = published
     if (verdict.status >= 503) reply.header('retry-after', '5')
     const answer = 'code' in verdict ? { ...errorBody(verdict.code), ...result } : result
