@@ -149,7 +149,9 @@ t.test(
       [2, 2, 4],
       'the others heard of each state once'
     )
-    t.match((await service.get('/status')).body.publish, { total: 2, partial_success: 1, success: 1 })
+    const published = async () => (await service.get('/status')).body.publish
+    await until('their answers have come', async () => (await published()).total === 2)
+    t.match(await published(), { partial_success: 1, success: 1 })
   }
 )
 
