@@ -373,7 +373,7 @@ onEachQueue(t, 'the queue keeps to a target’s rate limit', async (t, queue) =>
   hook.answer({})
   await service.retarget([target('/2')])
   await hook.got(4)
-  t.equal(await depth(service), 1, 'changed, it has a new bucket, and that is empty again')
+  await eventually('changed, it has a new bucket, and that is empty again', async () => (await depth(service)) === 1)
   await eventually('nothing runs', async () => (await service.get('/api/v1/queue')).body.workers.active === 0)
   t.equal(hook.requests.length, 4)
   clock.forward(hourMs)
