@@ -127,11 +127,12 @@ export function createStatistics({ now }: { now(): number }): StatisticsKeeper {
       attempted(job, { outcome }, durationMs) {
         counts.attempts++
         durations.attempt.record(durationMs)
-        history.add('attempts', attemptEnd(job))
+        const at = attemptEnd(job)
+        history.add('attempts', at)
         if (outcome.kind !== 'failed') return
         counts.failedAttempts++
         counts.errors[outcome.reason] = (counts.errors[outcome.reason] ?? 0) + 1
-        history.add('failed_attempts', attemptEnd(job))
+        history.add('failed_attempts', at)
       },
       settled(job, result) {
         const { hurry, entry } = job

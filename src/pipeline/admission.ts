@@ -1,4 +1,4 @@
-import type { Alert } from '../alert.js'
+import type { Alert, Notification } from '../alert.js'
 import { mapped } from '../mapped.js'
 import { type Change, type Fields, noFields, type Store, StoreUnavailable } from '../queues/contract.js'
 import { ledgerMs, stateMsFor } from './books.js'
@@ -122,10 +122,10 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
     const { alerts } = notification
     const read = store.read as (ids: readonly string[]) => (Fields | undefined)[]
     if (source !== 'alertmanager' || key === undefined) return recordedIn(read(idsOf(request, key)), alerts.length, key)
-    const records = read(mapped(alerts, alert => alertId(alert.fingerprint)))
+    const records = read(alertIds(alerts))
     if (alerts.length === 1) return ofOne(key, alerts[0]!, records)
     const ofKey = records.includes(undefined) ? undefined : read([ledgerId(key)])[0]
-    return { key, records, ofKey, ofChosen: undefined }
+    return { key, records, ofKey }
   }
 
   /** The key of an only alert is remembered beside that, unless it was elsewhere before or there are very many already. */
@@ -134,10 +134,10 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
     const besides = beside(key, alert.fingerprint)
     // Whatever is known of the key is void where the alert had another state since.
     if (!record || record.k !== stateOf(alert) || roundField(besides) in record)
-      return { key: besides, records, ofKey: record, ofChosen: undefined }
+      return { key: besides, records, ofKey: record }
     const [ofKey] = store.read([ledgerId(key)]) as (Fields | undefined)[]
-    if (ofKey || keysBeside(record) >= mostBeside) return { key, records, ofKey, ofChosen: undefined }
-    return { key: besides, records, ofKey: record, ofChosen: undefined }
+    if (ofKey || keysBeside(record) >= mostBeside) return { key, records, ofKey }
+    return { key: besides, records, ofKey: record }
   }
 
   interface Found {
@@ -258,7 +258,7 @@ export function createAdmissions({ store, dedupWindowMs, retentionMs, warn, now 
 }
 
 /** Reads many records without keeping the event loop to itself. The last ones are those that decide: nothing comes between. */
-export async function readInTurns(store: Store, ids: readonly string[]): Promise<(Fields | undefined)[]> {
+async function readInTurns(store: Store, ids: readonly string[]): Promise<(Fields | undefined)[]> {
   const records: (Fields | undefined)[] = []
   for (let from = 0; from < ids.length; from += readAtOnce) {
     if (from > 0) await turn()
@@ -266,6 +266,12 @@ export async function readInTurns(store: Store, ids: readonly string[]): Promise
   }
   return records
 }
+
+/** What is recorded of a notification's alerts, in their order, read in turns. */
+export const readAlerts = (store: Store, { alerts }: Notification): Promise<(Fields | undefined)[]> =>
+  readInTurns(store, alertIds(alerts))
+
+const alertIds = (alerts: readonly Alert[]): string[] => mapped(alerts, ({ fingerprint }) => alertId(fingerprint))
 
 /** What is recorded that matters to a notification. */
 interface Recorded {
@@ -275,7 +281,7 @@ interface Recorded {
   /** The record in which its key is told of. */
   readonly ofKey: Fields | undefined
   /** The body that its `Idempotency-Key` came with last. */
-  readonly ofChosen: Fields | undefined
+  readonly ofChosen?: Fields | undefined
 }
 
 /** Records in the order of `idsOf`. */
@@ -302,7 +308,7 @@ function chosenOf({ accepted, idempotencyKey }: PublishRequest): string | undefi
 
 /** Of the alerts in their order, then of the key, then of the `Idempotency-Key`. */
 function idsOf(request: PublishRequest, key: string | undefined): string[] {
-  const ids = mapped(request.accepted.notification.alerts, alert => alertId(alert.fingerprint))
+  const ids = alertIds(request.accepted.notification.alerts)
   if (key !== undefined) ids.push(ledgerId(key))
   const chosen = chosenOf(request)
   if (chosen !== undefined) ids.push(chosen)

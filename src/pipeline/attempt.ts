@@ -2,6 +2,7 @@ import type { Failure, Memory, Message, Verdict, WireAnswer, WireRequest } from 
 import { failure, judgeByStatus } from '../targets/failures.js'
 import type { ExchangeEnd, Sender } from '../targets/send.js'
 import type { Target } from '../targets/target.js'
+import { nameOf } from './outcome.js'
 
 /** How an attempt ended. `memory` replaces what was remembered, even if the attempt failed later on. */
 export interface Attempted {
@@ -118,8 +119,3 @@ function broken(target: Target, error: unknown): Failure {
 
 const noRequests: readonly WireRequest[] = []
 const deliveredWell = { kind: 'delivered' } as const
-
-/** The kind of an error without its text, which could carry anything. */
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : 'unknown error'
-}

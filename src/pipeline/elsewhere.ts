@@ -1,7 +1,7 @@
 import type { Alert, Notification } from '../alert.js'
 import { type Store, StoreUnavailable } from '../queues/contract.js'
-import { readInTurns } from './admission.js'
-import { alertId, laneId, laneOf } from './entry.js'
+import { readAlerts } from './admission.js'
+import { laneId, laneOf } from './entry.js'
 import type { LiveTarget } from './live.js'
 import type { Roster } from './roster.js'
 import { type Choice, choose, isTold, type Selection } from './select.js'
@@ -39,10 +39,7 @@ async function asking(
     for (const live of left) asked.add(live)
     try {
       for (const lanes of inSlices(left, notification)) for (const lane of await store.taken!(lanes)) taken.add(lane)
-      records = await readInTurns(
-        store,
-        notification.alerts.map(alert => alertId(alert.fingerprint))
-      )
+      records = await readAlerts(store, notification)
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error
     }

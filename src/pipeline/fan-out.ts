@@ -167,12 +167,6 @@ export class FanOut {
     )
   }
 
-  /** What is told of a part that has not ended, once all of the publish is owed as a whole. */
-  owedAsWhole(delivery: Delivery, index: number): PartResult {
-    const entry = (delivery as Running).jobs[index]?.entry
-    return { kind: 'queued', id: entry?.id, attempts: entry?.tries ?? 0, durationMs: 0 }
-  }
-
   /** Has what still runs owned by the queue; what waited for its turn stops waiting and owns itself. */
   async handOver(): Promise<void> {
     await this.laidOut
@@ -401,6 +395,12 @@ export class FanOut {
     this.#positions ??= new Map(notification.alerts.map((alert, index) => [alert, index]))
     return mapped(some, alert => admission.records[this.#positions!.get(alert)!])
   }
+}
+
+/** What is told of a part that has not ended, once all of its publish is owed as a whole. */
+export function owedAsWhole(delivery: Delivery, index: number): PartResult {
+  const entry = (delivery as Running).jobs[index]?.entry
+  return { kind: 'queued', id: entry?.id, attempts: entry?.tries ?? 0, durationMs: 0 }
 }
 
 const nothing = (): undefined => undefined

@@ -70,7 +70,7 @@ export function createGate({ circuit, now }: GateDeps): Gate {
 
   return {
     setBreaker,
-    forbidden: job => forbidden(job),
+    forbidden,
     refusal: job => forbidden(job) ?? tooBusy(job, rateWaitMs(job.live, now())),
 
     atOnce(job, at) {

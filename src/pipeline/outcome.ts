@@ -4,9 +4,12 @@ import { failure } from '../targets/failures.js'
 import { type DeadLetter, type Entry, outcomeField } from './entry.js'
 import type { Job, PartResult } from './job.js'
 
-/** What is said of a part that something threw for: the kind of error without its text, which could carry anything. */
+/** The kind of an error without its text, which could carry anything. */
+export const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown error')
+
+/** What is said of a part that something threw for. */
 export function internal(error: unknown): Failure {
-  return failure('internal', `the delivery failed: ${error instanceof Error ? error.name : 'unknown error'}`)
+  return failure('internal', `the delivery failed: ${nameOf(error)}`)
 }
 
 /** What the ledger already knows of this part. */

@@ -1,12 +1,11 @@
-import type { Notification } from '../alert.js'
 import { type Hold, type Store, StoreUnavailable } from '../queues/contract.js'
 import { acceptInTurns } from './accept.js'
-import { type Admission, readInTurns } from './admission.js'
+import { type Admission, readAlerts } from './admission.js'
 import { chooseAmongAll } from './elsewhere.js'
-import { alertId } from './entry.js'
 import { FanOut, type FanOutDeps, type FanOutPlan } from './fan-out.js'
 import { createHurry } from './hurry.js'
 import type { EffectiveOptions } from './options.js'
+import { nameOf } from './outcome.js'
 import { parseInTurns } from './pieces.js'
 import type { Roster } from './roster.js'
 
@@ -138,7 +137,7 @@ export function createPledges(deps: PledgesDeps): Pledges {
     const reading = await acceptInTurns(await parseInTurns(bytes), bytes, acceptedAt)
     if (!reading.ok) throw new Error('the body of a pledge cannot be read')
     const { notification } = reading.value
-    const records = await recordsOf(notification)
+    const records = await readAlerts(store, notification)
     const admission = { seq, key, round, known: undefined, keptMs: 0, records, isNew: false, doubtful: true }
     const selection = { scope: 'named', names, unfiltered, options, now: now(), healthIntervalMs, records } as const
     const choices = await chooseAmongAll(store, notification, { roster, selection })
@@ -160,12 +159,6 @@ export function createPledges(deps: PledgesDeps): Pledges {
     await fan.ended
     return fan
   }
-
-  const recordsOf = ({ alerts }: Notification) =>
-    readInTurns(
-      store,
-      alerts.map(alert => alertId(alert.fingerprint))
-    )
 
   function lookSoon(ms: number): void {
     clearTimeout(timer)
@@ -228,6 +221,3 @@ export function createPledges(deps: PledgesDeps): Pledges {
     }
   }
 }
-
-/** The kind of an error without its text, which could carry anything. */
-const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown')

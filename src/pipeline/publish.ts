@@ -6,7 +6,7 @@ import { Crowd } from './crowd.js'
 import type { Deliver } from './deliver.js'
 import { chooseAmongAll } from './elsewhere.js'
 import { newId } from './entry.js'
-import { FanOut, type FanOutPlan } from './fan-out.js'
+import { FanOut, type FanOutPlan, owedAsWhole } from './fan-out.js'
 import { createHurry, type Hurry } from './hurry.js'
 import type { PartResult } from './job.js'
 import { type EffectiveOptions, publishTimeoutMs } from './options.js'
@@ -180,7 +180,7 @@ export function createPublish(deps: PublishDeps): Publish {
     const rest = (await inTime(fan, plan, ends)) ? undefined : await owned(fan, plan)
 
     const tookMs = now() - acceptedAt
-    const outcomes = rest ? pledgedOutcomes(fan) : outcomesOf(fan, tookMs)
+    const outcomes = outcomesOf(fan, rest ? owedAsWhole : timedOutAfter(tookMs))
     const results = resultsOf(fan, outcomes, tookMs)
     const result = publishResult(publishId, results, tookMs)
     const verdict = verdictOf(scope, outcomes, results)
@@ -255,26 +255,20 @@ function resultsOf({ deliveries }: FanOut, outcomes: readonly Outcome[], tookMs:
   )
 }
 
-function outcomesOf({ deliveries }: FanOut, tookMs: number): Outcome[] {
-  return mapped(deliveries, ({ choice, results }) => ({
-    choice,
-    parts: mapped(results, result => result ?? timedOut(tookMs))
-  }))
-}
-
-/** The same where the publish is owed as a whole. */
-function pledgedOutcomes(fan: FanOut): Outcome[] {
-  return mapped(fan.deliveries, delivery => ({
+/** `unended` says what is told of a part that has not ended. */
+function outcomesOf({ deliveries }: FanOut, unended: typeof owedAsWhole): Outcome[] {
+  return mapped(deliveries, delivery => ({
     choice: delivery.choice,
-    parts: mapped(delivery.results, (result, index) => result ?? fan.owedAsWhole(delivery, index))
+    parts: mapped(delivery.results, (result, index) => result ?? unended(delivery, index))
   }))
 }
 
 /** An attempt that runs on although nobody can own it. */
-function timedOut(durationMs: number): PartResult {
-  const failure = { type: 'transient', reason: 'timeout', message: 'the target did not answer in time' } as const
-  return { kind: 'unowned', failure, attempts: 1, durationMs }
+function timedOutAfter(durationMs: number): () => PartResult {
+  return () => ({ kind: 'unowned', failure: timedOut, attempts: 1, durationMs })
 }
+
+const timedOut = { type: 'transient', reason: 'timeout', message: 'the target did not answer in time' } as const
 
 function verdictOf(scope: Scope, outcomes: readonly Outcome[], results: readonly TargetResult[]): Verdict {
   if (outcomes.every(({ choice }) => choice.kind === 'unknown')) return { status: 404, code: 'TARGET_NOT_FOUND' }
