@@ -32,4 +32,5 @@ USER 1000:1000
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT || 8080) + '/healthz').then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--max-semi-space-size=32", "--no-parallel-scavenge", "--no-concurrent-sweeping", "dist/main.js"]
+CMD ["node", "--max-semi-space-size=32", "--no-parallel-scavenge", "--no-concurrent-sweeping", \
+  "--no-allocation-site-pretenuring", "dist/main.js"]

@@ -4,7 +4,7 @@ import type { Disk, TableRow } from './disk.js'
 import { Layer } from './layer.js'
 import { sortedSlices } from './merge.js'
 import { alive, endIn, type Kept, textOf } from './record.js'
-import { keptIn, type Staged } from './staged.js'
+import { keptIn, SharedValues, type Staged } from './staged.js'
 
 export interface DurableOptions {
   /** After so many changed records the tables are brought up to date. Default 100,000, less where memory is short. */
@@ -20,6 +20,8 @@ export interface DurableOptions {
 export interface Durable {
   /** A record as it was journalled last; undefined where there is none. */
   kept(id: string): Kept | undefined
+  /** What was journalled last, where all of the record is a text that the tables lack. */
+  text(id: string): string | undefined
   /** Its place in the queue; null or undefined where it has none. */
   place(id: string): Place | null | undefined
   /** Whether the tables lack something of it. */
@@ -30,8 +32,8 @@ export interface Durable {
   expect(count: number): void
   /** Journals a text with all that these rows say. Rejects with `StoreUnavailable`; nothing of it is durable then. */
   append(text: string, rows: Iterable<Staged>): Promise<void>
-  /** What the journal had when it was opened, in texts of such a length together. */
-  recovered(rows: Iterable<Staged>, length: number): void
+  /** What a text of such a length had, in the journal as it was opened. */
+  recovered(rows: readonly Staged[], length: number): void
   /** Begins a checkpoint if there is enough for one. */
   checkpointIfFull(): void
   /** Tables that could not be written are tried at once. */
@@ -161,6 +163,11 @@ export function openDurable(disk: Disk, options: DurableOptions): Durable {
       return kept
     },
 
+    text(id) {
+      const row = journalled.get(id) ?? leaving?.get(id)
+      return typeof row === 'string' ? row : undefined
+    },
+
     place(id) {
       let place = journalled.place(id)
       if (place === undefined) place = leaving?.place(id)
@@ -187,7 +194,11 @@ export function openDurable(disk: Disk, options: DurableOptions): Durable {
       checkpointIfFull()
     },
 
-    recovered: take,
+    recovered(rows, length) {
+      const values = new SharedValues()
+      for (const row of rows) row.pack(values)
+      take(rows, length)
+    },
     checkpointIfFull,
 
     retry() {

@@ -5,7 +5,7 @@ import { dueIndex } from './due.js'
 import { openDurable } from './durable.js'
 import { localHold } from './memory.js'
 import { merged } from './merge.js'
-import { alive, changed, counter, isVain, type Kept } from './record.js'
+import { alive, changed, counter, endIn, isVain, type Kept } from './record.js'
 import { SharedValues, Staged } from './staged.js'
 
 export interface EmbeddedOptions {
@@ -43,6 +43,8 @@ const hastenedAtOnce = 1_000
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const maxUnwritten = 20_000
+/** A longer text of a record is read before a field is marked: what was marked before may be in it twice, and it must not grow on. */
+const longestUnread = 4_000
 /** A page of a list ends after so long, however little is on it. */
 const listMs = 20
 /** After a failure notes wait so long, and writes are refused without a try: a full disk shall not cost more than that. */
@@ -84,7 +86,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   const stage = (group: Group, change: Change) => {
     const id = keyOf(change.id)
     const row = fresh.get(id)
-    if (row?.group === group && row.takes(change) && !movesEnd(id, change)) return row.add(change)
+    if (row?.group === group && row.takes(change, group.at) && !movesEnd(id, change)) return row.add(change)
     // Who replaces all of a record says nothing of it: most are new, and to look for those costs more than to write them.
     const before = isWhole(change) ? undefined : row ? row.kept : durable.kept(id)
     if (isVain(change, before, group.at)) return
@@ -93,9 +95,13 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
     // What was no record has no place: to look there for each new one costs more than the rest of this.
     const current = before && index.get(id)
     const staged = new Staged(id, group, change, kept, placeAfter(change, kept, { expired, current }))
-    fresh.set(id, staged)
-    group.rows.push(staged)
+    push(group, staged)
     if (staged.place !== undefined) index.set(id, staged.place, kept?.expiresAt)
+  }
+
+  const push = (group: Group, row: Staged) => {
+    fresh.set(row.id, row)
+    group.rows.push(row)
   }
 
   /** Whether the end changes of a record that has a place, which is written beside that. */
@@ -108,12 +114,15 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   /** Notes join those before them, and so does who waits: all who do are told if their group cannot be journalled. */
-  const stageAll = (changes: readonly Change[], waiter?: Waiter) => {
+  const groupFor = (waiter?: Waiter): Group => {
     const joins = open && isNotes(open) === !waiter && (!waiter || open.rows.length < rowsPerGroup)
-    const group = joins ? open! : begin(Date.now())
+    return (open = joins ? open! : begin(Date.now()))
+  }
+
+  const stageAll = (changes: readonly Change[], waiter?: Waiter) => {
+    const group = groupFor(waiter)
     if (waiter) group.waiting.push(waiter)
     for (const change of changes) stage(group, change)
-    open = group
   }
 
   /** What was made before, as it was then. */
@@ -249,9 +258,19 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
   }
 
   const mark = (id: string, field: string, value: unknown, expiresAt: number) => {
-    const row = fresh.get(keyOf(id))
-    if (row?.exists && row.group === open && isNotes(open)) row.mark(field, value, expiresAt)
-    else note([{ id, set: oneField(field, value), expiresAt }])
+    const key = keyOf(id)
+    // A place has its record's end beside it.
+    if (closed || index.get(key) !== undefined) return note([{ id, set: oneField(field, value), expiresAt }])
+    const row = fresh.get(key)
+    if (row && row.group === open && isNotes(open) && row.isAlive(open.at)) return row.mark(field, value, expiresAt)
+    const text = row ? row.text : durable.text(key)
+    if (text === undefined || text.length > longestUnread || endIn(text) <= Date.now())
+      return note([{ id, set: oneField(field, value), expiresAt }])
+    const group = groupFor()
+    const staged = Staged.over(text, key, group)
+    staged.mark(field, value, expiresAt)
+    push(group, staged)
+    flushLater(noteDelayMs)
   }
 
   const write = async (changes: readonly Change[]): Promise<void> => {
@@ -279,19 +298,17 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   for (const { id, place, expiresAt } of disk.places()) index.set(id, place, expiresAt)
   let last = disk.lastNumber()
-  let length = 0
   for (const text of disk.journal.texts()) {
     const entry = JSON.parse(text) as JournalEntry
     for (const { at, changes } of entry.groups) {
       const made = changes.map(change => asMade(change, entry.values))
       restage(made, at)
     }
-    length += text.length
+    durable.recovered(rowsOf(groups), text.length)
+    groups = []
+    fresh = new Map()
     last = Math.max(last, entry.next)
   }
-  durable.recovered(rowsOf(groups), length)
-  groups = []
-  fresh = new Map()
   const numbers = counter(last)
   const sweeper = setInterval(sweep, sweepMs).unref()
   // The one before may have been closed before it came to that, and who writes nothing more would never come to it.

@@ -109,7 +109,7 @@ export function endIn(text: string | Buffer): number {
   return Number(typeof text === 'string' ? text.slice(0, end) : text.toString('latin1', 0, end))
 }
 
-const jsonIn = (text: string): string => text.slice(text.indexOf(';') + 1)
+export const jsonIn = (text: string): string => text.slice(text.indexOf(';') + 1)
 
 /** Whether a change is one of a record that is not there, and so none. */
 export function isVain({ update }: Change, before: Kept | undefined, now: number): boolean {

@@ -1,5 +1,5 @@
 import { type Change, type Fields, noFields, type Place } from './contract.js'
-import { type Kept, Packed, read, removesNothing, Shared, textFor } from './record.js'
+import { jsonIn, type Kept, Packed, read, removesNothing, Shared, textFor, textOf } from './record.js'
 
 /**
  * What a change made of a record, until the tables have it. Of many thousands, and so of nearly all, whose place stays as it
@@ -30,6 +30,15 @@ export class Staged {
   /** Names and values in turn, of fields that were marked since. */
   #marks: unknown[] | undefined
   #expiresAt = 0
+  /** What the marks are made over, while nobody has read it. */
+  #base: string | undefined
+
+  /** A row that only marks: over the text of all that the record has. */
+  static over(text: string, id: string, group: object): Staged {
+    const staged = new Staged(id, group, { id }, undefined, undefined)
+    staged.#base = text
+    return staged
+  }
 
   constructor(
     readonly id: string,
@@ -43,9 +52,14 @@ export class Staged {
     this.#kept = kept
   }
 
-  /** Whether there is a record after the change. */
-  get exists(): boolean {
-    return this.#kept !== undefined
+  /** Whether there is a record after the change, at that time. */
+  isAlive(now: number): boolean {
+    return (this.#marks ? this.#expiresAt : (this.#kept?.expiresAt ?? 0)) > now
+  }
+
+  /** All that the record has, where that was written as one text. */
+  get text(): string | undefined {
+    return this.place === undefined ? this.#text : undefined
   }
 
   get change(): Change {
@@ -63,12 +77,12 @@ export class Staged {
 
   /** What is left of it once it is journalled. */
   get row(): Row {
-    return this.place === undefined && this.#text !== undefined ? this.#text : { kept: this.kept, place: this.place }
+    return this.text ?? { kept: this.kept, place: this.place }
   }
 
-  /** Whether the change can be made by `add`, so that the record needs no other row in the same group. */
-  takes({ set, replace, update, drop, tidy, place }: Change): boolean {
-    if (!this.#kept || this.place !== undefined || this.#change.replace) return false
+  /** Whether the change can be made by `add` at that time, so that the record needs no other row in the same group. */
+  takes({ set, replace, update, drop, tidy, place }: Change, now: number): boolean {
+    if (!this.isAlive(now) || this.place !== undefined || this.#change.replace) return false
     if (!set || replace || update || drop || tidy || place !== undefined) return false
     return removesNothing(set)
   }
@@ -90,6 +104,10 @@ export class Staged {
    * here on.
    */
   write(pieces: string[], values: SharedValues): void {
+    if (this.#base !== undefined) {
+      this.#writeOver(this.#base, pieces)
+      return
+    }
     const { set, id, replace, place } = this.#change
     if (this.#text !== undefined || !this.#kept || this.#kept instanceof Packed || this.#kept.fields !== set) {
       pieces.push(JSON.stringify(this.change))
@@ -107,10 +125,24 @@ export class Staged {
     pieces.push('{"id":', quoted(id), ',"set":', json)
     if (replace) pieces.push(',"replace":true')
     const expiresAt = marks ? keptUntil : this.#change.expiresAt
-    // JSON has no Infinity.
-    if (expiresAt !== undefined) pieces.push(',"expiresAt":', expiresAt === Infinity ? 'null' : String(expiresAt))
+    if (expiresAt !== undefined) pieces.push(',"expiresAt":', quotedTime(expiresAt))
     if (place !== undefined) pieces.push(',"place":', JSON.stringify(place))
     pieces.push('}')
+  }
+
+  /** Makes text of what was journalled before, as far as can be: nobody may look at it for a while. */
+  pack(values: SharedValues): void {
+    this.write([], values)
+    if (this.place === undefined && this.#kept && !(this.#kept instanceof Packed)) this.#text ??= textOf(this.#kept)
+  }
+
+  /** What is marked follows the rest, in the journal and in the text. */
+  #writeOver(base: string, pieces: string[]): void {
+    const marks = this.#marks
+    pieces.push('{"id":', quoted(this.id), ',"set":', withMarks('{}', marks))
+    pieces.push(',"expiresAt":', quotedTime(this.#expiresAt), '}')
+    this.#text = textFor(this.#expiresAt, withMarks(jsonIn(base), marks))
+    this.#base = this.#marks = undefined
   }
 
   /** What is owed to several targets, or given up, says the same of the same alerts: that is written and kept once. */
@@ -141,6 +173,10 @@ export class Staged {
     const marks = this.#marks
     if (!marks) return
     this.#marks = undefined
+    if (this.#base !== undefined) {
+      this.#kept = read(this.#base)
+      this.#base = undefined
+    }
     const set = copyOf(this.#change.set)
     const fields = copyOf(this.#kept!.fields)
     for (let index = 0; index < marks.length; index += 2) {
@@ -194,6 +230,9 @@ function withMarks(object: string, marks: readonly unknown[] | undefined): strin
   pieces.push('}')
   return pieces.join('')
 }
+
+/** JSON has no Infinity. */
+const quotedTime = (ms: number): string => (ms === Infinity ? 'null' : String(ms))
 
 /** A text as JSON. Nearly all are made of what needs no escape. */
 function quoted(text: string): string {

@@ -97,6 +97,16 @@ const anyOperation = fc.oneof(
     weight: 4,
     arbitrary: fc.record({ kind: fc.constantFrom<'write' | 'note'>('write', 'note'), changes: anyChanges })
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('mark' as const),
+      id: fc.constantFrom(...ids),
+      field: fc.constantFrom('a', 'b', 'c'),
+      value: fc.oneof(fc.integer(), fc.string()),
+      expiresAt: fc.constantFrom(1, 9_000_000_000_000, 9_000_000_000_001, Infinity)
+    })
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('hasten' as const), target, dueAt: at }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('reopen' as const) }) },
   {
@@ -119,6 +129,10 @@ export function storeProperty(open: () => Promise<{ store: Store; reopen?(): Pro
         if (operation.kind === 'write' || operation.kind === 'note') {
           expected.apply(operation.changes)
           await store[operation.kind](operation.changes)
+        } else if (operation.kind === 'mark') {
+          const { id, field, value, expiresAt } = operation
+          expected.apply([{ id, set: { [field]: value }, expiresAt }])
+          store.mark(id, field, value, expiresAt)
         } else if (operation.kind === 'hasten') {
           expected.hasten(operation.target, operation.dueAt)
           await store.hasten(operation.target, operation.dueAt)
