@@ -43,7 +43,7 @@ const hastenedAtOnce = 1_000
 /** So many of those who waited for a write go on before others get the event loop. */
 const resolvedAtOnce = 64
 const maxUnwritten = 20_000
-/** A longer text of a record is read before a field is marked: what was marked before may be in it twice, and it must not grow on. */
+/** A record whose text is longer is read before it is marked: what was marked before may be in it twice, and must not pile up. */
 const longestUnread = 4_000
 /** A page of a list ends after so long, however little is on it. */
 const listMs = 20
@@ -259,7 +259,7 @@ export async function embeddedStore(options: EmbeddedOptions): Promise<Store> {
 
   const mark = (id: string, field: string, value: unknown, expiresAt: number) => {
     const key = keyOf(id)
-    // A place has its record's end beside it.
+    // A place has its record's end beside it, which moves with each mark.
     if (closed || index.get(key) !== undefined) return note([{ id, set: oneField(field, value), expiresAt }])
     const row = fresh.get(key)
     if (row && row.group === open && isNotes(open) && row.isAlive(open.at)) return row.mark(field, value, expiresAt)
